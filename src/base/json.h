@@ -1,0 +1,30 @@
+#ifndef BFM_BASE_JSON_H
+#define BFM_BASE_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum {
+    JSON_DEPTH_MAX = 64,
+};
+
+/*
+ * Parses one JSON text (RFC 8259). Refused with ERR_INVALID and a text saying why: malformed JSON,
+ * text behind the value, invalid UTF-8, a NUL character in a string, a key given twice in one
+ * object, nesting deeper than JSON_DEPTH_MAX. ERR_NOMEM when memory is out. The result belongs to
+ * the caller: cJSON_Delete().
+ */
+int json_parse(const char *text, size_t len, cJSON **out, struct err *err);
+
+/* Appends a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD. */
+int json_put_string(struct buf *buf, const char *text);
+int json_put_string_n(struct buf *buf, const char *text, size_t len);
+
+/* Appends `"key":"text"`, with a comma in front unless the buffer ends in '{' or '['. */
+int json_put_member(struct buf *buf, const char *key, const char *text);
+
+#endif

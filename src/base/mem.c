@@ -1,0 +1,73 @@
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Allocations left until one fails; 0: none does. Atomic because loading runs on pool threads too.
+ */
+static _Atomic uint64_t fail_countdown;
+static _Atomic int fail_sticky;
+static _Atomic int fail_hit;
+
+static int mem_must_fail(void)
+{
+    if (fail_countdown == 0)
+        return 0;
+    if (fail_countdown > 1) {
+        fail_countdown--;
+        return 0;
+    }
+    if (!fail_sticky)
+        fail_countdown = 0;
+    fail_hit = 1;
+    return 1;
+}
+
+void mem_fail_at(uint64_t nth, int sticky)
+{
+    fail_countdown = nth;
+    fail_sticky = sticky;
+    fail_hit = 0;
+}
+
+int mem_fail_hit(void)
+{
+    return fail_hit;
+}
+
+void *mem_alloc(size_t size)
+{
+    return mem_must_fail() ? NULL : malloc(size > 0 ? size : 1);
+}
+
+void *mem_calloc(size_t count, size_t size)
+{
+    return mem_must_fail() ? NULL : calloc(count > 0 ? count : 1, size > 0 ? size : 1);
+}
+
+void *mem_realloc(void *ptr, size_t size)
+{
+    return mem_must_fail() ? NULL : realloc(ptr, size > 0 ? size : 1);
+}
+
+char *mem_strdup(const char *text)
+{
+    return mem_strndup(text, strlen(text));
+}
+
+char *mem_strndup(const char *text, size_t len)
+{
+    char *copy = mem_alloc(len + 1);
+
+    if (copy == NULL)
+        return NULL;
+    if (len > 0)
+        memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+void mem_free(void *ptr)
+{
+    free(ptr);
+}
