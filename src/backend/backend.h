@@ -1,0 +1,101 @@
+#ifndef BFM_BACKEND_BACKEND_H
+#define BFM_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/op.h"
+#include "model/migration.h"
+
+/*
+ * One target: a connection that migrations run against. One implementation per backend kind behind
+ * `struct backend_ops`. Every operation keeps the contract of base/op.h. A target that is down
+ * fails its own operations with ERR_UNREACHABLE and nobody else's.
+ */
+struct backend {
+    const struct backend_ops *ops;
+    const char *connection;     /* name, lower case */
+    const char *default_schema; /* {C}_SCHEMA, NULL if unset */
+    unsigned parallel;          /* how many steps can run at once (pool size) */
+};
+
+enum backend_direction {
+    BACKEND_UP,
+    BACKEND_DOWN,
+};
+
+/* One step. Borrowed until done. */
+struct backend_step {
+    const struct migration *migration;
+    enum backend_direction direction;
+    const char *schema; /* effective schema */
+    const char *run_id;
+    bool schema_is_new; /* a hint: nothing was ever applied in this schema, so it may have to be
+                           created */
+};
+
+enum backend_outcome {
+    BACKEND_DONE,     /* it took effect now */
+    BACKEND_WAS_DONE, /* up: the journal had it; down: the journal did not have it. Nothing was
+                         changed */
+};
+
+struct backend_result {
+    enum backend_outcome outcome;
+    unsigned attempts;     /* tries it took, 1 if the first one worked */
+    char *notices;         /* NULL, or what the server said, one per line; the caller frees it with
+                              mem_free() */
+    int64_t applied_at_us; /* WAS_DONE of an up: when, by the journal; else 0 */
+};
+
+/* A row of the target's journal. */
+struct backend_journal_row {
+    const char *migration_id;
+    const char *schema;
+    const char *checksum;
+    const char *run_id;
+    int64_t applied_at_us;
+    bool complete; /* false: a script without a transaction stopped half-way */
+};
+
+struct backend_journal {
+    struct arena arena;
+    struct backend_journal_row *rows; /* ordered by (schema, migration_id) */
+    size_t count;
+    bool more; /* the limit cut; ask again behind the last row */
+};
+
+/* Something a migration requires to exist. */
+struct backend_check {
+    const char *schema;
+    const char *table; /* "" : only the schema */
+    bool exists;       /* set when done */
+};
+
+struct backend_ops {
+    enum backend_kind kind;
+    /*
+     * Runs one step exactly once (DESIGN.md §4): waits for a place in the pool, retries what may be
+     * retried, and finds out from the journal what became of an attempt whose outcome was unknown.
+     * On failure op->err has SQLSTATE, statement and line; ERR_IN_DOUBT means that it could not be
+     * found out. A cancel interrupts the running statement; the outcome is still a fact. attempts
+     * and notices are set on failure too.
+     */
+    int (*execute)(struct backend *backend, struct op *op, const struct backend_step *step,
+                   struct backend_result *result);
+    /* Sets `exists` of each check. */
+    int (*inspect)(struct backend *backend, struct op *op, struct backend_check *checks,
+                   size_t count);
+    /* Up to `limit` rows behind (after_schema, after_id); "" and "" start. An absent journal is an
+     * empty one. */
+    int (*read_journal)(struct backend *backend, struct op *op, const char *after_schema,
+                        const char *after_id, size_t limit, struct backend_journal *out);
+    int (*ping)(struct backend *backend, struct op *op);
+    /* Waits for what was started, then closes. The backend is gone when done is called. Always
+     * starts. */
+    int (*close)(struct backend *backend, struct op *op);
+};
+
+#endif

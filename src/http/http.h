@@ -1,0 +1,98 @@
+#ifndef BFM_HTTP_HTTP_H
+#define BFM_HTTP_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/loop.h"
+
+/*
+ * HTTP/1.1 server (RFC 9110, RFC 9112) on llhttp. It parses, limits and answers; it knows no routes
+ * and no migrations. Keep-alive and pipelining: requests of a connection are handled one after
+ * another, answers leave in order. `Expect: 100-continue` is answered before the body is read.
+ * HEAD: the handler answers as for GET, the body is not sent.
+ */
+struct http_server;
+struct http_request;
+
+struct http_config {
+    const char *host;            /* NULL: all interfaces, IPv4 and IPv6 */
+    unsigned port;               /* 0: any free one, see http_server_port() */
+    size_t max_body;             /* larger: 413 */
+    size_t max_headers;          /* request line and headers together; larger: 431 */
+    uint64_t request_timeout_ms; /* from the first byte to the last of a request; longer: 408 and
+                                    close */
+    uint64_t idle_timeout_ms;    /* keep-alive connections without a request are closed silently */
+    uint64_t write_timeout_ms;   /* a peer that takes nothing for so long is cut off */
+    size_t max_connections;      /* more: 503 and close */
+    size_t max_write_queue; /* bytes a peer may be behind before a streamed answer has to wait */
+};
+
+/* Called once per complete request, on the loop. The handler answers now or later, exactly once. */
+typedef void http_handler_fn(void *arg, struct http_request *request);
+
+/* Called when the last byte of an answer is handed to the kernel or the peer is gone; for the
+ * access log. */
+typedef void http_access_fn(void *arg, const struct http_request *request);
+
+/* Listens at once. Returns 0, ERR_NOMEM, or ERR_IO with the reason ("address already in use"). */
+int http_server_start(struct loop *loop, const struct http_config *config, http_handler_fn *handler,
+                      http_access_fn *access, void *arg, struct http_server **out, struct err *err);
+unsigned http_server_port(const struct http_server *server);
+size_t http_server_connections(const struct http_server *server);
+
+/* Stops listening and closes idle connections; requests under way are answered with `Connection:
+ * close`. The op is done when the last connection is closed. The server is gone then. */
+int http_server_stop(struct http_server *server, struct op *op);
+/* Cuts off every connection that is left, answered or not (after http_server_stop()). */
+void http_server_abort(struct http_server *server);
+
+/* The request. Valid until it is answered completely; strings are NUL-terminated. */
+const char *http_method(const struct http_request *request); /* "GET", "HEAD", ... */
+const char *
+http_path(const struct http_request *request); /* raw path, still percent-encoded, without query */
+const char *http_query(const struct http_request *request); /* raw text behind '?', "" if none */
+const char *http_header(const struct http_request *request,
+                        const char *name); /* any case; NULL if absent; first one */
+size_t http_header_count(const struct http_request *request, const char *name);
+const char *http_body(const struct http_request *request, size_t *len); /* never NULL */
+struct arena *http_arena(struct http_request *request); /* memory that dies with the request */
+/* For the handler's own use: one pointer, NULL at first. */
+void http_set_data(struct http_request *request, void *data);
+void *http_data(const struct http_request *request);
+/* Called at most once, when the peer goes away before the answer is complete. The request stays
+ * valid and must still be answered (the answer is dropped). */
+void http_on_gone(struct http_request *request, void (*gone)(struct http_request *request));
+
+/* Decodes percent-encoding into `arena`. NULL if it is malformed, contains %00, or memory is out.
+ */
+char *http_decode(struct arena *arena, const char *text, size_t len, bool plus_is_space);
+/* The decoded value of a query parameter, NULL if absent or malformed; the first one wins. */
+char *http_query_param(struct http_request *request, const char *name);
+
+/*
+ * The answer. Headers first (any number, copied), then one of:
+ *   http_respond(): the whole body, which may be NULL with length 0; sent with Content-Length in
+ * one write. The bytes are copied unless given as a buf, which is taken over. The request must not
+ * be touched afterwards. http_stream_begin/write/end(): chunked. http_stream_write() returns 0 to
+ * go on, 1 when the peer is behind: stop until `drain` is called (once per 1), or ERR_IO when the
+ * peer is gone (still call http_stream_end()). `drain` is also called when the peer goes away.
+ */
+int http_add_header(struct http_request *request, const char *name, const char *value);
+void http_respond(struct http_request *request, int status, const void *body, size_t len);
+void http_respond_buf(struct http_request *request, int status, struct buf *body);
+int http_stream_begin(struct http_request *request, int status,
+                      void (*drain)(struct http_request *request));
+int http_stream_write(struct http_request *request, const void *data, size_t len);
+void http_stream_end(struct http_request *request);
+/* Status sent, body bytes sent, and microseconds from first byte to answer, for the access log. */
+int http_status(const struct http_request *request);
+uint64_t http_body_sent(const struct http_request *request);
+uint64_t http_elapsed_us(const struct http_request *request);
+const char *http_status_text(int status); /* "Not Found" */
+
+#endif

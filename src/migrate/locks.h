@@ -1,0 +1,51 @@
+#ifndef BFM_MIGRATE_LOCKS_H
+#define BFM_MIGRATE_LOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/map.h"
+#include "base/op.h"
+
+/*
+ * Where runs of this process meet: one lock per (migration, schema). A waiter is told what the
+ * holder before it found out, so that 63 of 64 equal requests learn "applied" without asking the
+ * target. Between processes the target's journal decides.
+ */
+struct locks {
+    struct sched *sched;
+    struct map held; /* key -> struct lock_entry */
+};
+
+enum lock_news {
+    LOCK_NEWS_NONE,    /* nobody held it before, or the holder changed nothing */
+    LOCK_NEWS_APPLIED, /* the holder found or made it applied */
+    LOCK_NEWS_UNDONE,  /* the holder found or made it not applied */
+};
+
+/* One claim on a lock; embedded by whoever wants it. Zeroed memory holds nothing. */
+struct lock {
+    struct lock_entry *entry; /* NULL: nothing held or waited for */
+    bool held;
+    enum lock_news news; /* valid when held */
+    struct op *op;
+    struct list link;
+    struct timer timer;
+    struct locks *locks;
+};
+
+void locks_init(struct locks *locks, struct sched *sched);
+void locks_free(struct locks *locks); /* nothing is held or waited for */
+
+/*
+ * Waits in turn, at most `wait_ms`, for the lock of (id, schema). When done with 0 it is held.
+ * ERR_LOCKED when the wait was too long, ERR_CANCELED, ERR_NOMEM.
+ */
+int lock_acquire(struct locks *locks, struct op *op, struct lock *lock, const char *id,
+                 const char *schema, uint64_t wait_ms);
+/* Takes it if nobody holds it. False: held by somebody, or out of memory. */
+bool lock_try(struct locks *locks, struct lock *lock, const char *id, const char *schema);
+/* Gives it to the next in line, who is told `news`. No effect if nothing is held. */
+void lock_release(struct lock *lock, enum lock_news news);
+
+#endif
