@@ -8,10 +8,11 @@
 static _Atomic uint64_t fail_countdown;
 static _Atomic int fail_sticky;
 static _Atomic int fail_hit;
+static _Atomic int fail_paused;
 
 static int mem_must_fail(void)
 {
-    if (fail_countdown == 0)
+    if (fail_countdown == 0 || fail_paused)
         return 0;
     if (fail_countdown > 1) {
         fail_countdown--;
@@ -28,6 +29,11 @@ void mem_fail_at(uint64_t nth, int sticky)
     fail_countdown = nth;
     fail_sticky = sticky;
     fail_hit = 0;
+}
+
+void mem_fail_pause(int paused)
+{
+    fail_paused = paused;
 }
 
 int mem_fail_hit(void)

@@ -22,5 +22,7 @@ void mem_free(void *ptr);
  */
 void mem_fail_at(uint64_t nth, int sticky);
 int mem_fail_hit(void);
+/* While paused nothing fails and nothing is counted: for the test's own allocations in between. */
+void mem_fail_pause(int paused);
 
 #endif

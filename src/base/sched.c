@@ -127,11 +127,12 @@ void sched_stop_timer(struct sched *sched, struct timer *timer)
 
 void sched_run(struct sched *sched, uint64_t now_ms)
 {
+    uint64_t armed_before = sched->seq;
     struct list turn;
     struct list *node;
 
     sched->now_ms = now_ms;
-    while (sched->heap != NULL && sched->heap->due <= now_ms) {
+    while (sched->heap != NULL && sched->heap->due <= now_ms && sched->heap->seq < armed_before) {
         struct timer *timer = sched->heap;
 
         heap_remove(sched, timer);

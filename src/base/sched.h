@@ -48,7 +48,7 @@ void sched_start_timer(struct sched *sched, struct timer *timer, uint64_t ms);
 void sched_stop_timer(struct sched *sched, struct timer *timer); /* no effect if it is not armed */
 
 /* One turn: sets the time, fires what is due, runs the tasks queued before the call or by those
- * timers. */
+ * timers. Timers armed meanwhile wait for the next turn, so that a turn ends. */
 void sched_run(struct sched *sched, uint64_t now_ms);
 
 bool sched_has_tasks(const struct sched *sched);
