@@ -61,10 +61,13 @@ struct engine {
     struct locks locks;
     struct engine_config config;
     struct list listeners;
-    struct list runs; /* under way */
+    struct list runs;       /* under way */
+    struct list reconciles; /* under way */
     uint64_t event_seq;
     bool stopping;
-    void (*on_idle)(struct engine *engine); /* called when the last run ended while stopping */
+    void (*on_idle)(
+        struct engine *engine); /* called when the last run and reconcile ended while stopping */
+    struct task stop_task;
 };
 
 /* A connection of the configuration. `backend` is NULL while its kind is not built in; then `why`

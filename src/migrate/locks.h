@@ -47,5 +47,7 @@ int lock_acquire(struct locks *locks, struct op *op, struct lock *lock, const ch
 bool lock_try(struct locks *locks, struct lock *lock, const char *id, const char *schema);
 /* Gives it to the next in line, who is told `news`. No effect if nothing is held. */
 void lock_release(struct lock *lock, enum lock_news news);
+/* What `from` holds is held by `to`, which held nothing. */
+void lock_move(struct lock *to, struct lock *from);
 
 #endif

@@ -1,0 +1,111 @@
+#include "migrate/engine.h"
+
+#include <assert.h>
+
+#include "migrate/run_internal.h"
+
+void engine_init(struct engine *engine, struct sched *sched, struct store *store,
+                 const struct engine_config *config)
+{
+    *engine = (struct engine){.sched = sched, .store = store, .config = *config};
+    map_init(&engine->backends);
+    locks_init(&engine->locks, sched);
+    list_init(&engine->listeners);
+    list_init(&engine->runs);
+    list_init(&engine->reconciles);
+}
+
+void engine_free(struct engine *engine)
+{
+    assert(list_is_empty(&engine->runs));
+    locks_free(&engine->locks);
+    map_free(&engine->backends);
+    registry_unref(engine->registry);
+}
+
+int engine_add_target(struct engine *engine, struct engine_target *target)
+{
+    return map_put_str(&engine->backends, target->connection, target);
+}
+
+struct engine_target *engine_target(const struct engine *engine, const char *connection)
+{
+    return map_get_str(&engine->backends, connection);
+}
+
+void engine_set_registry(struct engine *engine, struct registry *registry)
+{
+    registry_unref(engine->registry);
+    engine->registry = registry;
+}
+
+void engine_listen(struct engine *engine, struct engine_listener *listener)
+{
+    list_push_back(&engine->listeners, &listener->link);
+}
+
+void engine_unlisten(struct engine_listener *listener)
+{
+    if (list_is_linked(&listener->link))
+        list_remove(&listener->link);
+}
+
+void engine_emit(struct engine *engine, enum run_event_kind kind, const struct run_full *run,
+                 const struct run_item *item)
+{
+    struct run_event event = {.seq = ++engine->event_seq, .kind = kind, .run = &run->pub};
+
+    if (item != NULL) {
+        event.migration = item->migration;
+        event.schema = item->schema;
+        event.err = item->err;
+        event.attempts = item->attempts;
+        event.duration_ms = item->duration_ms;
+    }
+    list_foreach_safe(node, &engine->listeners) {
+        struct engine_listener *listener = container_of(node, struct engine_listener, link);
+
+        listener->on_event(listener, &event);
+    }
+}
+
+void engine_check_idle(struct engine *engine)
+{
+    void (*on_idle)(struct engine * engine) = engine->on_idle;
+
+    if (!engine->stopping || on_idle == NULL || !list_is_empty(&engine->runs) ||
+        !list_is_empty(&engine->reconciles))
+        return;
+    engine->on_idle = NULL;
+    on_idle(engine);
+}
+
+static void engine_on_stop_task(struct task *task)
+{
+    engine_check_idle(container_of(task, struct engine, stop_task));
+}
+
+static void engine_stop_runs(struct engine *engine, bool hard)
+{
+    list_foreach_safe(node, &engine->runs) {
+        struct run_full *run = container_of(node, struct run_full, link);
+
+        run_stop(run, ERR_SHUTDOWN, hard);
+    }
+}
+
+void engine_stop(struct engine *engine, void (*on_idle)(struct engine *engine))
+{
+    engine->stopping = true;
+    engine->on_idle = on_idle;
+    engine->stop_task.run = engine_on_stop_task;
+    sched_defer(engine->sched, &engine->stop_task);
+    list_foreach_safe(node, &engine->reconciles)
+        reconcile_stop(node);
+    engine_stop_runs(engine, false);
+}
+
+void engine_cancel_all(struct engine *engine)
+{
+    engine_stop_runs(engine, true);
+}
