@@ -16,16 +16,19 @@ struct loop {
     uint64_t longest_ns;
 };
 
+static void loop_on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* Also keeps the loop alive until the prepare handle has looked: the wake may come from the last
+ * handle's end. */
 static void loop_on_wake(struct sched *sched)
 {
     struct loop *loop = container_of(sched, struct loop, sched);
 
     loop->sched.now_ms = uv_now(&loop->uv);
-}
-
-static void loop_on_idle(uv_idle_t *idle)
-{
-    (void)idle;
+    uv_idle_start(&loop->idle, loop_on_idle);
 }
 
 static void loop_on_timer(uv_timer_t *timer)

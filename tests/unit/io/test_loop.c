@@ -1,0 +1,128 @@
+/* The loop drives the scheduler: nothing deferred is lost, time passes, work comes back. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "cmocka_all.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+#include "io/work.h"
+
+static struct loop *loop;
+static unsigned ran;
+
+static void on_task(struct task *task)
+{
+    (void)task;
+    ran++;
+}
+
+static struct task task = {.run = on_task};
+
+static void on_closed(uv_handle_t *handle)
+{
+    (void)handle;
+    sched_defer(loop_sched(loop), &task);
+}
+
+/* Once the handle is closed nothing else keeps libuv's loop alive. */
+static void test_task_of_the_last_close_callback_runs(void **state)
+{
+    uv_timer_t timer;
+
+    (void)state;
+    ran = 0;
+    loop = loop_create();
+    uv_timer_init(loop_uv(loop), &timer);
+    uv_close((uv_handle_t *)&timer, on_closed);
+    loop_run(loop);
+    assert_int_equal(ran, 1);
+    loop_destroy(loop);
+}
+
+static void on_fire(struct timer *timer)
+{
+    (void)timer;
+    ran++;
+}
+
+static void test_timers_fire_when_due(void **state)
+{
+    struct timer timers[3] = {{.fire = on_fire}, {.fire = on_fire}, {.fire = on_fire}};
+    uint64_t start = clock_monotonic_ns();
+
+    (void)state;
+    ran = 0;
+    loop = loop_create();
+    for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+        sched_start_timer(loop_sched(loop), &timers[i], 20 * i);
+    loop_run(loop);
+    assert_int_equal(ran, 3);
+    assert_true(clock_monotonic_ns() - start >= 39000000u);
+    loop_destroy(loop);
+}
+
+static int answer(void *arg, struct err *err)
+{
+    int *rc = arg;
+
+    return *rc != 0 ? err_set(err, *rc, "the work said so") : 0;
+}
+
+static int work_rc;
+static char work_text[64];
+
+static void on_work(struct op *op, int rc)
+{
+    work_rc = rc;
+    snprintf(work_text, sizeof(work_text), "%s", op->err.text);
+}
+
+static void test_work_brings_its_result(void **state)
+{
+    int codes[] = {0, ERR_IO};
+    struct op op;
+
+    (void)state;
+    loop = loop_create();
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+        op_init(&op, on_work);
+        assert_int_equal(work_start(loop, &op, answer, &codes[i]), 0);
+        loop_run(loop);
+        assert_int_equal(work_rc, codes[i]);
+    }
+    assert_string_equal(work_text, "the work said so");
+    loop_destroy(loop);
+}
+
+static void test_numeric_hosts_need_no_lookup(void **state)
+{
+    struct resolve_result result;
+    struct op op;
+
+    (void)state;
+    loop = loop_create();
+    op_init(&op, on_work);
+    assert_int_equal(resolve_start(loop, &op, "::1", &result), 0);
+    loop_run(loop);
+    assert_int_equal(work_rc, 0);
+    assert_int_equal(result.count, 1);
+    assert_string_equal(result.addresses[0], "::1");
+    op_init(&op, on_work);
+    assert_int_equal(resolve_start(loop, &op, "localhost", &result), 0);
+    loop_run(loop);
+    assert_int_equal(work_rc, 0);
+    assert_true(result.count >= 1);
+    loop_destroy(loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_task_of_the_last_close_callback_runs),
+        cmocka_unit_test(test_timers_fire_when_due),
+        cmocka_unit_test(test_work_brings_its_result),
+        cmocka_unit_test(test_numeric_hosts_need_no_lookup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
