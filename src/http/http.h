@@ -35,11 +35,13 @@ struct http_config {
 /* Called once per complete request, on the loop. The handler answers now or later, exactly once. */
 typedef void http_handler_fn(void *arg, struct http_request *request);
 
-/* Called when the last byte of an answer is handed to the kernel or the peer is gone; for the
- * access log. */
+/* Called when the last byte of an answer is handed to the kernel or the peer is gone (status 0 if
+ * nothing was answered by then); for the access log. Also for what the server answers by itself;
+ * method and path are "" where the request was too broken to tell. */
 typedef void http_access_fn(void *arg, const struct http_request *request);
 
-/* Listens at once. Returns 0, ERR_NOMEM, or ERR_IO with the reason ("address already in use"). */
+/* Listens at once. `access` may be NULL. Returns 0, ERR_NOMEM, or ERR_IO with the reason ("address
+ * already in use"). */
 int http_server_start(struct loop *loop, const struct http_config *config, http_handler_fn *handler,
                       http_access_fn *access, void *arg, struct http_server **out, struct err *err);
 unsigned http_server_port(const struct http_server *server);
@@ -65,7 +67,9 @@ struct arena *http_arena(struct http_request *request); /* memory that dies with
 void http_set_data(struct http_request *request, void *data);
 void *http_data(const struct http_request *request);
 /* Called at most once, when the peer goes away before the answer is complete. The request stays
- * valid and must still be answered (the answer is dropped). */
+ * valid, even beyond the end of the server, and must still be answered (the answer is dropped). A
+ * peer that has only finished sending still waits for its answer: it is not gone until a write
+ * fails. */
 void http_on_gone(struct http_request *request, void (*gone)(struct http_request *request));
 
 /* Decodes percent-encoding into `arena`. NULL if it is malformed, contains %00, or memory is out.
@@ -77,10 +81,16 @@ char *http_query_param(struct http_request *request, const char *name);
 /*
  * The answer. Headers first (any number, copied), then one of:
  *   http_respond(): the whole body, which may be NULL with length 0; sent with Content-Length in
- * one write. The bytes are copied unless given as a buf, which is taken over. The request must not
- * be touched afterwards. http_stream_begin/write/end(): chunked. http_stream_write() returns 0 to
- * go on, 1 when the peer is behind: stop until `drain` is called (once per 1), or ERR_IO when the
- * peer is gone (still call http_stream_end()). `drain` is also called when the peer goes away.
+ *     one write. The bytes are copied unless given as a buf, which is taken over; a buf whose rc is
+ *     set is answered with 503. The request must not be touched afterwards.
+ *   http_stream_begin/write/end(): chunked. http_stream_begin() returns 0 or ERR_IO;
+ *     http_stream_write() returns 0 to go on, 1 when the peer is behind: stop until `drain` is
+ *     called (once per 1; who writes on nevertheless is cut off), or ERR_IO when the peer is gone
+ *     (still call http_stream_end()). `drain` is also called when the peer goes away, after
+ *     http_on_gone()'s callback. Neither is called from inside these functions.
+ * http_add_header() returns 0, ERR_NOMEM or ERR_LIMIT (the answer becomes 503), or ERR_INVALID: not
+ * a header name, a control character in the value, or one of Connection, Content-Length, Date and
+ * Transfer-Encoding, which the server writes itself.
  */
 int http_add_header(struct http_request *request, const char *name, const char *value);
 void http_respond(struct http_request *request, int status, const void *body, size_t len);
