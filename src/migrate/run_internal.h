@@ -81,17 +81,23 @@ const char *run_effective_schema(const struct run_full *run, const struct plan_n
                                  const char *requested);
 const uint8_t *run_lane_bits(const struct run_full *run, size_t lane);
 
-/* lane.c */
-int lane_start(struct run_full *run, size_t index); /* 0, or ERR_NOMEM: the lane's result says so */
-void lane_stop(struct list *link, bool hard);       /* `link` is in run->lanes */
-
-/* run.c. Ends a run early: waits are cut short, with `hard` running statements too. */
-void run_stop(struct run_full *run, int why, bool hard);
-/* Called by a lane as its last act; `lane` is freed. */
-void run_on_lane_done(struct run_full *run, struct list *lane_link);
+/* run_plan.c */
 /* Remembers a row for the skipped list; out of memory loses the row and nothing else. */
 void run_add_skip(struct run_full *run, const struct run_item *item);
 struct run_plan *run_get_plan(struct run_full *run, size_t lane); /* NULL when memory is out */
 void run_put_plan(struct run_plan *plan);
 
+/* lane.c */
+int lane_start(struct run_full *run, size_t index); /* 0, or ERR_NOMEM: the lane's result says so */
+void lane_stop(struct list *link, bool hard);       /* `link` is in run->lanes */
+
+/* run_start.c */
+void run_unref(struct run_full *run);
+
+/* run.c */
+void run_init_machine(struct run_full *run);
+/* Ends a run early: waits are cut short, with `hard` running statements too. */
+void run_stop(struct run_full *run, int why, bool hard);
+/* Called by a lane as its last act; `lane` is freed. */
+void run_on_lane_done(struct run_full *run, struct list *lane_link);
 #endif

@@ -69,7 +69,7 @@ static int answer(void *arg, struct err *err)
 }
 
 static int work_rc;
-static char work_text[64];
+static char work_text[ERR_TEXT_MAX];
 
 static void on_work(struct op *op, int rc)
 {
