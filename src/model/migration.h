@@ -48,22 +48,25 @@ enum template_place {
     TEMPLATE_IN_WORD, /* part of a longer word (idx_{{.Schema}}): refused if it would need quotes */
     TEMPLATE_IN_STRING, /* inside '...': quotes doubled (backslashes too inside E'...') */
     TEMPLATE_IN_ESTRING,
-    TEMPLATE_IN_QUOTED,  /* inside "...": double quotes doubled */
-    TEMPLATE_IN_COMMENT, /* as it is, with anything that could end the comment replaced */
-    TEMPLATE_IN_JSON,    /* inside a JSON string: escaped as JSON */
+    TEMPLATE_IN_QUOTED,     /* inside "...": double quotes doubled */
+    TEMPLATE_IN_BACKQUOTED, /* inside `...` (GreptimeDB): backquotes doubled */
+    TEMPLATE_IN_COMMENT,    /* as it is, with anything that could end the comment replaced */
+    TEMPLATE_IN_JSON,       /* inside a JSON string: escaped as JSON */
+    TEMPLATE_IN_TEXT,       /* in a script that is neither SQL nor JSON: as it is */
 };
 
 /* A script is the concatenation of its parts. */
 struct template_part {
     enum template_var var;
     enum template_place place; /* of a variable */
+    bool in_dollar;            /* inside a dollar-quoted body: a value with '$' is refused */
     size_t start, end;         /* text[start, end): the literal, or the {{...}} */
 };
 
 /* One script, up or down. All strings live as long as the registry. */
 struct script {
     const char *file; /* file name without folders; NULL: there is no such script */
-    const char *text; /* as on disk, NUL-terminated */
+    const char *text; /* as on disk but for a byte order mark, NUL-terminated; "" if over 16 MiB */
     size_t len;
     char checksum[HASH_SHA256_HEX]; /* over what matters: not line endings, comments, trailing
                                        blanks */

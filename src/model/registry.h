@@ -1,6 +1,7 @@
 #ifndef BFM_MODEL_REGISTRY_H
 #define BFM_MODEL_REGISTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,11 +44,12 @@ struct registry_problem {
     const char *text;
 };
 
-/* One file of a tree, as read from disk or embedded. Borrowed during registry_build() only. */
+/* One file of a tree, as read from disk or embedded. Borrowed while a registry is built only. */
 struct registry_file {
     const char *path; /* "{backend}/{connection}/{file}", '/' separated */
     const char *text; /* NUL-terminated */
     size_t len;
+    bool is_static; /* `text` outlives every registry: scripts point into it instead of a copy */
 };
 
 /*
@@ -58,6 +60,29 @@ struct registry_file {
  */
 int registry_build(const struct registry_file *files, size_t count, struct registry **out,
                    struct err *err);
+
+/*
+ * The same in steps, to share the work among threads:
+ *
+ *   registry_sort()      which files make up which migration; serial and cheap
+ *   registry_parse()     migrations [first, first + count) of those; pure, any thread, any order
+ *   registry_assemble()  the registry, from all chunks in the order of `first`; serial and cheap
+ *
+ * The files must stay until the last chunk is parsed, `sources` until the registry is assembled.
+ * Each returns 0 or ERR_NOMEM.
+ */
+struct registry_sources;
+struct registry_chunk;
+int registry_sort(const struct registry_file *files, size_t count, struct registry_sources **out,
+                  struct err *err);
+size_t registry_sources_count(const struct registry_sources *sources);
+void registry_sources_free(struct registry_sources *sources); /* NULL is fine */
+int registry_parse(const struct registry_sources *sources, size_t first, size_t count,
+                   struct registry_chunk **out, struct err *err);
+void registry_chunk_free(struct registry_chunk *chunk); /* NULL is fine */
+/* Empties the chunks when it succeeds; the caller frees them and `sources` in any case. */
+int registry_assemble(const struct registry_sources *sources, struct registry_chunk *const *chunks,
+                      size_t count, struct registry **out, struct err *err);
 
 struct registry *registry_ref(struct registry *registry);
 void registry_unref(struct registry *registry); /* NULL is fine */

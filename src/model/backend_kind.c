@@ -1,0 +1,42 @@
+#include <string.h>
+#include <strings.h>
+
+#include "base/base.h"
+#include "model/migration.h"
+
+static const char *const backend_names[BACKEND_KINDS] = {
+    [BACKEND_POSTGRESQL] = "postgresql",
+    [BACKEND_GREPTIMEDB] = "greptimedb",
+    [BACKEND_ETCD] = "etcd",
+};
+
+const char *backend_kind_name(enum backend_kind kind)
+{
+    return backend_names[kind];
+}
+
+static bool backend_is_named(const char *text, size_t len, const char *name)
+{
+    return strlen(name) == len && strncasecmp(text, name, len) == 0;
+}
+
+bool backend_kind_parse(const char *text, enum backend_kind *out)
+{
+    static const char blanks[] = " \t\r\n\v\f";
+    size_t len;
+
+    text += strspn(text, blanks);
+    len = strlen(text);
+    while (len > 0 && strchr(blanks, text[len - 1]) != NULL)
+        len--;
+    for (size_t i = 0; i < ARRAY_SIZE(backend_names); i++) {
+        if (backend_is_named(text, len, backend_names[i])) {
+            *out = (enum backend_kind)i;
+            return true;
+        }
+    }
+    if (!backend_is_named(text, len, "postgres"))
+        return false;
+    *out = BACKEND_POSTGRESQL;
+    return true;
+}

@@ -1,0 +1,183 @@
+#include "model/sqlcheck.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/base.h"
+#include "model/variables.h"
+
+enum {
+    CHECK_LEAD = 2, /* words of a statement that tell what it is */
+};
+
+static const struct sql_token no_token = {.kind = SQL_OTHER};
+
+/* The next token of the statement that is no comment, from *at on; at the end an empty one. */
+static const struct sql_token *check_next(const struct sql_scan *scan, const struct sql_span *span,
+                                          size_t *at)
+{
+    while (*at < span->last) {
+        const struct sql_token *token = &scan->tokens[(*at)++];
+
+        if (!sql_token_is_comment(token))
+            return token;
+    }
+    return &no_token;
+}
+
+static void check_lead(const struct sql_scan *scan, const struct sql_span *span,
+                       const struct sql_token *lead[CHECK_LEAD])
+{
+    size_t at = span->first;
+
+    for (size_t i = 0; i < CHECK_LEAD; i++)
+        lead[i] = check_next(scan, span, &at);
+}
+
+static bool check_is_any(const char *text, const struct sql_token *token, const char *const *words,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (sql_token_is(text, token, words[i]))
+            return true;
+    return false;
+}
+
+static bool check_is_transaction_control(const char *text, const struct sql_token *const *lead)
+{
+    static const char *const alone[] = {"begin", "commit",    "end",    "rollback",
+                                        "abort", "savepoint", "release"};
+
+    if (check_is_any(text, lead[0], alone, ARRAY_SIZE(alone)))
+        return true;
+    return (sql_token_is(text, lead[0], "start") || sql_token_is(text, lead[0], "prepare")) &&
+           sql_token_is(text, lead[1], "transaction");
+}
+
+/* COPY ... FROM STDIN or TO STDOUT: the words stand outside of the query's parentheses. */
+static bool check_is_copy_over_wire(const struct sql_scan *scan, const struct sql_span *span,
+                                    const char *text)
+{
+    const struct sql_token *previous = &no_token;
+    size_t at = span->first, depth = 0;
+
+    while (at < span->last) {
+        const struct sql_token *token = check_next(scan, span, &at);
+
+        if (token->kind == SQL_OPEN)
+            depth++;
+        else if (token->kind == SQL_CLOSE && depth > 0)
+            depth--;
+        if (depth == 0 &&
+            ((sql_token_is(text, previous, "from") && sql_token_is(text, token, "stdin")) ||
+             (sql_token_is(text, previous, "to") && sql_token_is(text, token, "stdout"))))
+            return true;
+        previous = token;
+    }
+    return false;
+}
+
+static int check_refuse(struct err *err, const char *text, const struct sql_token *token,
+                        size_t statement, const char *why)
+{
+    int len = token->end - token->start < 40 ? (int)(token->end - token->start) : 40;
+
+    err_set(err, ERR_INVALID, "%.*s: %s", len, text + token->start, why);
+    if (err != NULL) {
+        err->statement = (unsigned)statement + 1;
+        err->line = sql_line_at(text, token->start);
+    }
+    return ERR_INVALID;
+}
+
+static int check_statement(const struct sql_scan *scan, size_t n, const char *text, size_t len,
+                           struct err *err)
+{
+    const struct sql_span *span = &scan->spans[n];
+    const struct sql_token *lead[CHECK_LEAD];
+
+    check_lead(scan, span, lead);
+    if (variables_is_at(text, lead[0]->start, len) ||
+        (lead[0]->kind == SQL_WORD && variables_is_at(text, lead[0]->end, len)))
+        return check_refuse(err, text, lead[0], n, "a statement cannot begin with a variable");
+    if (check_is_transaction_control(text, lead))
+        return check_refuse(err, text, lead[0], n,
+                            "transaction control is not allowed in a script: each migration is "
+                            "one transaction already, or none with bfm-transaction: off");
+    if (sql_token_is(text, lead[0], "copy") && check_is_copy_over_wire(scan, span, text))
+        return check_refuse(err, text, lead[0], n,
+                            "COPY FROM STDIN and TO STDOUT are not possible in a script; use "
+                            "INSERT");
+    for (size_t i = span->first; i < span->last; i++)
+        if (scan->tokens[i].kind == SQL_BACKSLASH)
+            return check_refuse(err, text, &scan->tokens[i], n,
+                                "meta-commands of psql are not possible in a script");
+    return 0;
+}
+
+int sql_check(const struct sql_scan *scan, const char *text, size_t len, struct err *err)
+{
+    for (size_t n = 0; n < scan->span_count; n++) {
+        int rc = check_statement(scan, n, text, len, err);
+
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Words that make any statement suspect, as functions or as what CREATE makes. */
+static bool check_is_suspect(const char *text, const struct sql_token *token)
+{
+    static const char *const prefixes[] = {"pg_advisory_lock", "pg_try_advisory_lock", "pg_temp",
+                                           "set_config",       "dblink_connect",       "setseed"};
+    size_t start = token->start, len;
+
+    if (token->kind == SQL_QUOTED)
+        start++;
+    else if (token->kind != SQL_WORD)
+        return false;
+    len = token->end - start;
+    if (len < 4 || strchr("pPsStTdD", text[start]) == NULL)
+        return false;
+    if (sql_token_is(text, token, "temp") || sql_token_is(text, token, "temporary"))
+        return true;
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+
+        if (len >= n && strncasecmp(text + start, prefixes[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool check_is_clean_lead(const char *text, const struct sql_token *const *lead)
+{
+    static const char *const clean[] = {"create",   "drop",     "insert",  "update",     "delete",
+                                        "merge",    "comment",  "grant",   "revoke",     "truncate",
+                                        "reindex",  "refresh",  "analyze", "vacuum",     "cluster",
+                                        "security", "reassign", "notify",  "checkpoint", "lock"};
+    static const char *const scoped[] = {"local", "constraints", "transaction"};
+
+    if (sql_token_is(text, lead[0], "alter"))
+        return !sql_token_is(text, lead[1], "system");
+    if (sql_token_is(text, lead[0], "set"))
+        return check_is_any(text, lead[1], scoped, ARRAY_SIZE(scoped));
+    return check_is_any(text, lead[0], clean, ARRAY_SIZE(clean));
+}
+
+bool sql_dirties_session(const struct sql_scan *scan, const char *text)
+{
+    for (size_t n = 0; n < scan->span_count; n++) {
+        const struct sql_span *span = &scan->spans[n];
+        const struct sql_token *lead[CHECK_LEAD];
+
+        check_lead(scan, span, lead);
+        if (!check_is_clean_lead(text, lead))
+            return true;
+        for (size_t i = span->first; i < span->last; i++)
+            if (check_is_suspect(text, &scan->tokens[i]))
+                return true;
+    }
+    return false;
+}
