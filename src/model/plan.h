@@ -18,7 +18,13 @@
  * one).
  */
 
-/* The selection of bfm-api.md §4.3. "" and empty arrays match everything. Strings are borrowed. */
+enum {
+    PLAN_TAGS_MAX = 64,       /* tags of a filter */
+    PLAN_EDGES_MAX = 2000000, /* dependencies within a graph, each way to satisfy one counted */
+};
+
+/* The selection of bfm-api.md §4.3. "", NULL and empty arrays match everything. Strings are
+ * borrowed. */
 struct plan_filter {
     const char *backend; /* "", or a backend name (alias "postgres" allowed) */
     const char *connection;
@@ -30,17 +36,27 @@ struct plan_filter {
     size_t tag_count;
 };
 
-/* Whether every tag is well-formed; ERR_INVALID naming the first that is not. */
+/* Whether every tag is well-formed; ERR_INVALID naming the first that is not, ERR_LIMIT for more
+ * than PLAN_TAGS_MAX. */
 int plan_check_filter(const struct plan_filter *filter, struct err *err);
+/* A checked filter; a malformed tag in it matches nothing. */
 bool plan_filter_matches(const struct plan_filter *filter, const struct migration *migration);
 
 /* {C}_SCHEMA of a connection, NULL if it has none. */
 typedef const char *plan_default_schema_fn(void *arg, const char *connection);
 
+/*
+ * One way to satisfy a dependency. A structured dependency has an edge for each migration that it
+ * matches and needs them all. A simple one has edges to the matches in its own connection or, when
+ * there is none there, to the matches everywhere; it is satisfied if any of them is applied,
+ * otherwise it needs those of them that are selected, otherwise all. A migration is a match of its
+ * own dependency only when nothing else is (a cycle).
+ */
 struct plan_edge {
     size_t to; /* node that must come first */
     const struct dependency *dependency;
-    size_t group; /* edges of one simple dependency share a group: any of them satisfies it */
+    size_t group; /* numbered through the graph; the edges of a simple dependency share one, side by
+                     side, and a structured dependency has one for each edge */
 };
 
 struct plan_node {
@@ -63,13 +79,15 @@ struct plan_graph {
     size_t selected_count;
     struct plan_missing *missing;
     size_t missing_count;
+    size_t edge_count; /* of all nodes */
     bool ignore_dependencies;
 };
 
-/* Returns 0 or ERR_NOMEM. The graph borrows from the registry; free with plan_graph_free(). */
+/* Returns 0, ERR_NOMEM or ERR_LIMIT (PLAN_EDGES_MAX); after a failure the graph is empty. It
+ * borrows from the registry; free with plan_graph_free(). */
 int plan_graph_build(const struct registry *registry, const struct plan_filter *filter,
                      bool ignore_dependencies, struct plan_graph *graph, struct err *err);
-/* The same for given migrations (order-batch, undo). */
+/* The same for given migrations of the registry (order-batch, undo); duplicates count once. */
 int plan_graph_build_from(const struct registry *registry,
                           const struct migration *const *migrations, size_t count,
                           bool ignore_dependencies, struct plan_graph *graph, struct err *err);
@@ -87,7 +105,7 @@ enum plan_action {
     PLAN_RUN,    /* not applied */
     PLAN_SKIP,   /* selected and applied already */
     PLAN_REFUSE, /* cannot run: `reason` says why (invalid, no schema); it fails without touching
-                    the target */
+                    the target, and so nothing is added or ordered for its sake */
 };
 
 struct plan_step {
@@ -97,9 +115,10 @@ struct plan_step {
 };
 
 /* A precondition from RequiresSchema/RequiresTable, to be checked on `connection` before anything
- * runs. */
+ * runs. There is none for a dependency of which a match is a step of the plan that is to run. */
 struct plan_check {
-    const char *connection; /* the dependency's */
+    const char *connection; /* the dependency's; if it names none, `node`'s when a match is there,
+                               else that of the first match */
     const char *schema;     /* "" : the effective schema of `node`, else "public" */
     const char *table;      /* "" : only the schema is required */
     size_t node;            /* who asks */
@@ -118,19 +137,20 @@ struct plan {
  * is unknown are marked in `no_schema` (same shape, may be NULL) and become PLAN_REFUSE. Order:
  * topological, smallest (version, id) first among the ready; by (version, id) only, when the graph
  * ignores dependencies. Returns 0, ERR_NOMEM, or ERR_DEPENDENCY (missing target, cycle) with the
- * text for the whole pass.
+ * text for the whole pass; after a failure the plan is empty. A missing target matters only to a
+ * step that is to run.
  */
 int plan_make(const struct plan_graph *graph, const uint8_t *applied, const uint8_t *no_schema,
               struct plan *plan, struct err *err);
 void plan_free(struct plan *plan);
 
 /* Applied migrations that depend on `migration` for the schema: used to refuse an undo (bfm-api.md
- * §6.3). Fills *out (in `arena`) with the registry's migrations that name it, directly; the caller
- * knows which are applied. */
+ * §6.3). Fills *out (in `arena`) with the registry's migrations that have an edge to it, directly
+ * and in registry order; the caller knows which are applied. Returns 0 or ERR_NOMEM. */
 int plan_dependents(const struct registry *registry, const struct migration *migration,
                     struct arena *arena, const struct migration ***out, size_t *count);
 
-/* Whether `dependency` can be satisfied by `candidate` (bfm-api.md §6.4). */
+/* Whether `dependency` names `candidate` (bfm-api.md §6.4). */
 bool plan_dependency_matches(const struct dependency *dependency,
                              const struct migration *candidate);
 
