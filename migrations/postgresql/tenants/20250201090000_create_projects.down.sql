@@ -1,0 +1,2 @@
+DROP TABLE projects;
+COMMENT ON SCHEMA {{.Schema}} IS NULL;

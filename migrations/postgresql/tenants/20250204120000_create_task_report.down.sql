@@ -1,0 +1,2 @@
+DROP FUNCTION task_progress(uuid);
+DROP VIEW task_report;
