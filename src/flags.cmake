@@ -14,6 +14,9 @@ target_compile_options(flags INTERFACE
   $<$<C_COMPILER_ID:Clang>:-Wunreachable-code-aggressive;-Wassign-enum>
   $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=3;-fstack-protector-strong;-fstack-clash-protection;-fcf-protection>)
 target_link_options(flags INTERFACE -Wl,-z,relro,-z,now)
+if(CRASH_POINTS)
+  target_compile_definitions(flags INTERFACE BFM_CRASH_POINTS)
+endif()
 if(SANITIZE)
   target_compile_options(flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all)
   target_link_options(flags INTERFACE -fsanitize=address,undefined)
