@@ -1,0 +1,39 @@
+#ifndef BFM_STORE_SQLITE_PRIVATE_H
+#define BFM_STORE_SQLITE_PRIVATE_H
+
+#include "driver/sqlite.h"
+#include "io/loop.h"
+#include "store/core.h"
+#include "store/rows.h"
+
+/* What the files of the SQLite store share; nobody else includes it. The functions below run on a
+ * pool thread. */
+struct store_sqlite {
+    struct store_core core;
+    struct loop *loop;
+    char *path;
+    struct op job;     /* the one job under way */
+    struct list reads; /* of a job that reads */
+    struct op *close_op;
+
+    /* of the job's thread */
+    struct sqlite *db; /* NULL: not open */
+    bool synced;       /* a commit waits for the disk */
+};
+
+/* sqlite_schema.c: makes the tables, or refuses those of an older layout. */
+int sqlite_schema_ensure(struct sqlite *db, struct err *err);
+
+/* sqlite_write.c: the writes of a batch in one transaction; sets rc of each. */
+void sqlite_write_batch(struct store_sqlite *lite, struct list *batch);
+/* Whether a commit waits for the disk. Not inside a transaction. */
+int sqlite_write_set_synced(struct store_sqlite *lite, bool synced, struct err *err);
+
+/* sqlite_read.c: one read; sets rc. */
+void sqlite_read_run(struct sqlite *db, struct request *request);
+
+/* sqlite_sync.c: one step of a sync; sets rc, more and state. */
+void sqlite_sync_step(struct store_sqlite *lite, struct request *request);
+void sqlite_sync_free(void *state);
+
+#endif

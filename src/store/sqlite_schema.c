@@ -1,0 +1,95 @@
+#include "store/sqlite_private.h"
+
+static const char sqlite_schema_tables[] =
+    "CREATE TABLE IF NOT EXISTS migrations_list ("
+    " migration_id TEXT NOT NULL PRIMARY KEY CHECK (length(migration_id) <= 255),"
+    " schema TEXT NOT NULL CHECK (length(schema) <= 255),"
+    " version TEXT NOT NULL CHECK (length(version) <= 50),"
+    " name TEXT NOT NULL CHECK (length(name) <= 255),"
+    " connection TEXT NOT NULL CHECK (length(connection) <= 255),"
+    " backend TEXT NOT NULL CHECK (length(backend) <= 50),"
+    " up_sql TEXT, down_sql TEXT, dependencies TEXT, structured_dependencies TEXT,"
+    " status TEXT NOT NULL DEFAULT 'pending', created_at INTEGER, updated_at INTEGER,"
+    " error_message TEXT, checksum TEXT, definition TEXT);"
+    "CREATE TABLE IF NOT EXISTS migrations_history ("
+    " id INTEGER PRIMARY KEY,"
+    " migration_id TEXT NOT NULL REFERENCES migrations_list (migration_id) ON DELETE CASCADE,"
+    " schema TEXT NOT NULL CHECK (length(schema) <= 255),"
+    " version TEXT NOT NULL, connection TEXT NOT NULL, backend TEXT NOT NULL,"
+    " status TEXT NOT NULL, error_message TEXT, executed_by TEXT,"
+    " execution_method TEXT NOT NULL DEFAULT 'api', execution_context TEXT,"
+    " applied_at INTEGER, created_at INTEGER, run_id TEXT);"
+    "CREATE TABLE IF NOT EXISTS migrations_executions ("
+    " migration_id TEXT NOT NULL REFERENCES migrations_list (migration_id) ON DELETE CASCADE,"
+    " schema TEXT NOT NULL CHECK (length(schema) <= 255),"
+    " version TEXT NOT NULL, connection TEXT NOT NULL, backend TEXT NOT NULL,"
+    " status TEXT NOT NULL, applied INTEGER NOT NULL DEFAULT 0, applied_at INTEGER, actions TEXT,"
+    " created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, checksum TEXT, run_id TEXT,"
+    " PRIMARY KEY (migration_id, schema, version, connection, backend));"
+    "CREATE TABLE IF NOT EXISTS migrations_dependencies ("
+    " id INTEGER PRIMARY KEY,"
+    " migration_id TEXT NOT NULL REFERENCES migrations_list (migration_id) ON DELETE CASCADE,"
+    " dependency_id TEXT NOT NULL REFERENCES migrations_list (migration_id) ON DELETE CASCADE,"
+    " connection TEXT NOT NULL, schema TEXT NOT NULL, target TEXT NOT NULL,"
+    " target_type TEXT NOT NULL DEFAULT 'name', requires_table TEXT, requires_schema TEXT,"
+    " created_at INTEGER);"
+    "CREATE TABLE IF NOT EXISTS migrations_skipped ("
+    " id INTEGER PRIMARY KEY,"
+    " migration_id TEXT NOT NULL REFERENCES migrations_list (migration_id) ON DELETE CASCADE,"
+    " schema TEXT NOT NULL CHECK (length(schema) <= 255), connection TEXT NOT NULL,"
+    " version TEXT NOT NULL, backend TEXT NOT NULL, executed_by TEXT,"
+    " execution_method TEXT NOT NULL DEFAULT 'api', execution_context TEXT,"
+    " skipped_at INTEGER NOT NULL, created_at INTEGER NOT NULL, run_id TEXT);";
+
+static const char sqlite_schema_indexes[] =
+    "CREATE INDEX IF NOT EXISTS idx_migrations_history_migration_id"
+    " ON migrations_history (migration_id);"
+    "CREATE UNIQUE INDEX IF NOT EXISTS idx_migrations_history_run_id_migration_id_schema_status"
+    " ON migrations_history (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL;"
+    "CREATE INDEX IF NOT EXISTS idx_migrations_executions_connection_schema"
+    " ON migrations_executions (connection, schema);"
+    "CREATE INDEX IF NOT EXISTS idx_migrations_executions_updated_at"
+    " ON migrations_executions (updated_at);"
+    "CREATE INDEX IF NOT EXISTS idx_migrations_dependencies_migration_id"
+    " ON migrations_dependencies (migration_id);"
+    "CREATE INDEX IF NOT EXISTS idx_migrations_dependencies_dependency_id"
+    " ON migrations_dependencies (dependency_id);"
+    "CREATE INDEX IF NOT EXISTS idx_migrations_skipped_migration_id_schema_connection_id_run_id"
+    " ON migrations_skipped (migration_id, schema, connection, id, run_id);";
+
+static const char sqlite_schema_old[] =
+    "SELECT 1 FROM pragma_table_info('migrations_list') WHERE name = 'last_status'";
+
+static int sqlite_schema_check(struct sqlite *db, struct err *err)
+{
+    struct sqlite_stmt *stmt;
+    bool row = false;
+    int rc = sqlite_prepare(db, sqlite_schema_old, &stmt, err);
+
+    if (rc == 0)
+        rc = sqlite_step(stmt, &row, err);
+    if (rc != 0 || !row)
+        return rc;
+    sqlite_reset(stmt);
+    return err_set(err, ERR_STORE,
+                   "migrations_list has the layout of an older server (column last_status), which "
+                   "is not converted; use another state database");
+}
+
+int sqlite_schema_ensure(struct sqlite *db, struct err *err)
+{
+    int rc = sqlite_exec(db, "BEGIN IMMEDIATE", err);
+
+    if (rc != 0)
+        return rc;
+    rc = sqlite_schema_check(db, err);
+    if (rc == 0)
+        rc = sqlite_exec(db, sqlite_schema_tables, err);
+    if (rc == 0)
+        rc = sqlite_exec(db, sqlite_schema_indexes, err);
+    if (rc == 0)
+        rc = sqlite_exec(db, "COMMIT", err);
+    if (rc != 0)
+        sqlite_rollback(db);
+    return rc;
+}

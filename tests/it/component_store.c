@@ -1,0 +1,72 @@
+/*
+ * One suite for every kind of state store: component_store sqlite | postgresql
+ * (or BFM_TEST_STORE). PostgreSQL is named as in pg_fixture.h.
+ */
+#include "store_fixture.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "store_proxy.h"
+#include "store_test_views.h"
+
+#include "store_test_faults.h"
+#include "store_test_order.h"
+#include "store_test_world.h"
+
+#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_events),
+        STORE_TEST(test_applied_times_and_checksum),
+        STORE_TEST(test_schemas_of_a_dynamic_migration),
+        STORE_TEST(test_fixed_migration_in_another_schema),
+        STORE_TEST(test_writing_again_changes_nothing),
+        STORE_TEST(test_batches_equal_single_writes),
+        STORE_TEST(test_the_last_five_skips),
+        STORE_TEST(test_recent_executions),
+        STORE_TEST(test_scopes),
+        STORE_TEST(test_any_text_comes_back),
+        STORE_TEST(test_texts_that_do_not_fit),
+        STORE_TEST(test_nothing_before_prepare),
+        STORE_TEST(test_prepare_goes_first),
+        STORE_TEST(test_reads_see_earlier_writes),
+        STORE_TEST(test_a_turn_is_one_transaction),
+        STORE_TEST(test_one_bad_write_in_a_batch),
+        STORE_TEST(test_long_but_allowed_schema),
+        STORE_TEST(test_close_waits),
+        STORE_TEST(test_cancel),
+        STORE_TEST(test_full_queue),
+        STORE_TEST(test_adoption),
+        STORE_TEST(test_exact_layout),
+        STORE_TEST(test_older_layouts_are_left_alone),
+        STORE_TEST(test_two_stores_at_once),
+        STORE_TEST(test_sync),
+        STORE_TEST(test_many_migrations),
+        STORE_TEST(test_many_schemas),
+        STORE_TEST(test_lost_answers),
+        STORE_TEST(test_away_and_back),
+        STORE_TEST(test_killed_while_writing),
+        STORE_TEST(test_role_without_create),
+        STORE_TEST(test_bad_file),
+        STORE_TEST(test_no_folder),
+        STORE_TEST(test_full_disk),
+        STORE_TEST(test_locked_file),
+        STORE_TEST(test_every_allocation_fails),
+        STORE_TEST(test_server_restart),
+    };
+    const char *kind = argc > 1 ? argv[1] : fixture_env("BFM_TEST_STORE", "");
+
+    if (strcmp(kind, "postgresql") == 0) {
+        fixture_kind = FIXTURE_POSTGRESQL;
+    } else if (strcmp(kind, "sqlite") != 0) {
+        fprintf(stderr, "usage: %s sqlite|postgresql [test name pattern]\n", argv[0]);
+        return 2;
+    }
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
+    return cmocka_run_group_tests_name(kind, tests, NULL, NULL);
+}
