@@ -57,7 +57,8 @@ struct backend_journal_row {
     const char *checksum;
     const char *run_id;
     int64_t applied_at_us;
-    bool complete; /* false: a script without a transaction stopped half-way */
+    bool complete; /* false: an up script without a transaction stopped half-way; where a down
+                      script did, the migration counts as applied until that is finished */
 };
 
 struct backend_journal {

@@ -1,0 +1,176 @@
+#include "backend/postgresql_private.h"
+
+#include "base/mem.h"
+
+enum {
+    PGB_LOCK_TIMEOUT_MS = 5000,
+    PGB_LOCK_WAIT_MS = 30000,
+    PGB_DOUBT_WAIT_MS = 30000,
+    PGB_MAX_ATTEMPTS = 5,
+};
+
+struct sched *pgb_sched(const struct pgb *pgb)
+{
+    return loop_sched(pgb->loop);
+}
+
+int pgb_put_journal(struct buf *sql, const struct pgb *pgb, struct pg_conn *conn)
+{
+    int rc = pg_put_identifier(sql, conn, pgb->settings.journal_schema);
+
+    buf_puts(sql, ".journal");
+    return rc != 0 ? rc : sql->rc;
+}
+
+int pgb_acquire_side(struct pgb *pgb, struct op *op, struct pg_conn **out)
+{
+    struct pg_pool_stats stats;
+    bool room;
+
+    pg_pool_get_stats(pgb->pool, &stats);
+    room = stats.waiting == 0 && (stats.idle > 0 || stats.open < pgb->settings.pool.max_open);
+    return pg_acquire(room ? pgb->pool : pgb->side, op, out);
+}
+
+/* --- the end --- */
+
+static void pgb_free(struct pgb *pgb)
+{
+    mem_free(pgb->connection);
+    mem_free(pgb->default_schema);
+    mem_free(pgb->journal_schema);
+    mem_free(pgb);
+}
+
+static void pgb_try_free(struct pgb *pgb)
+{
+    struct op *op = pgb->close_op;
+
+    if (!pgb->pool_closed || !pgb->side_closed)
+        return;
+    pgb_free(pgb);
+    op_finish(op, 0);
+}
+
+static void pgb_on_pool_closed(struct op *op, int rc)
+{
+    struct pgb *pgb = container_of(op, struct pgb, close_pool);
+
+    (void)rc;
+    pgb->pool_closed = true;
+    pgb_try_free(pgb);
+}
+
+static void pgb_on_side_closed(struct op *op, int rc)
+{
+    struct pgb *pgb = container_of(op, struct pgb, close_side);
+
+    (void)rc;
+    pgb->side_closed = true;
+    pgb_try_free(pgb);
+}
+
+static void pgb_close_pools(struct pgb *pgb)
+{
+    op_init(&pgb->close_pool, pgb_on_pool_closed);
+    op_init(&pgb->close_side, pgb_on_side_closed);
+    pg_pool_close(pgb->pool, &pgb->close_pool);
+    pg_pool_close(pgb->side, &pgb->close_side);
+}
+
+void pgb_begin(struct pgb *pgb)
+{
+    pgb->active++;
+}
+
+void pgb_end(struct pgb *pgb)
+{
+    if (--pgb->active == 0 && pgb->close_op != NULL)
+        pgb_close_pools(pgb);
+}
+
+static int pgb_close(struct backend *backend, struct op *op)
+{
+    struct pgb *pgb = container_of(backend, struct pgb, pub);
+
+    op_begin(op, pgb, NULL);
+    pgb->close_op = op;
+    if (pgb->active == 0)
+        pgb_close_pools(pgb);
+    return 0;
+}
+
+/* --- the beginning --- */
+
+static const struct backend_ops pgb_ops = {
+    .kind = BACKEND_POSTGRESQL,
+    .execute = pgb_execute,
+    .inspect = pgb_inspect,
+    .read_journal = pgb_read_journal,
+    .ping = pgb_ping,
+    .close = pgb_close,
+};
+
+static int pgb_copy_settings(struct pgb *pgb, const struct backend_pg_settings *from)
+{
+    struct backend_pg_settings *to = &pgb->settings;
+
+    *to = *from;
+    pgb->connection = mem_strdup(from->connection);
+    pgb->journal_schema = mem_strdup(from->journal_schema != NULL ? from->journal_schema : "bfm");
+    if (from->default_schema != NULL)
+        pgb->default_schema = mem_strdup(from->default_schema);
+    if (pgb->connection == NULL || pgb->journal_schema == NULL ||
+        (from->default_schema != NULL && pgb->default_schema == NULL))
+        return ERR_NOMEM;
+    to->connection = pgb->connection;
+    to->journal_schema = pgb->journal_schema;
+    to->default_schema = pgb->default_schema;
+    to->pool.max_open = from->pool.max_open > 0 ? from->pool.max_open : 1;
+    to->lock_timeout_ms = from->lock_timeout_ms > 0 ? from->lock_timeout_ms : PGB_LOCK_TIMEOUT_MS;
+    to->lock_wait_ms = from->lock_wait_ms > 0 ? from->lock_wait_ms : PGB_LOCK_WAIT_MS;
+    to->doubt_wait_ms = from->doubt_wait_ms > 0 ? from->doubt_wait_ms : PGB_DOUBT_WAIT_MS;
+    to->max_attempts = from->max_attempts > 0 ? from->max_attempts : PGB_MAX_ATTEMPTS;
+    return 0;
+}
+
+static void pgb_on_creation_undone(struct op *op, int rc)
+{
+    (void)rc;
+    pgb_free(container_of(op, struct pgb, close_pool));
+}
+
+struct backend *backend_postgresql_create(struct loop *loop,
+                                          const struct backend_pg_settings *settings)
+{
+    struct pgb *pgb = mem_calloc(1, sizeof(*pgb));
+    struct pg_settings side = settings->pool;
+
+    if (pgb == NULL)
+        return NULL;
+    side.max_open = 1;
+    side.max_idle = 0;
+    pgb->loop = loop;
+    if (pgb_copy_settings(pgb, settings) != 0)
+        goto err_after_alloc;
+    pgb->pool = pg_pool_create(loop, &settings->pool);
+    if (pgb->pool == NULL)
+        goto err_after_alloc;
+    pgb->side = pg_pool_create(loop, &side);
+    if (pgb->side == NULL)
+        goto err_after_pool;
+    pgb->settings.pool = (struct pg_settings){.max_open = pgb->settings.pool.max_open};
+    pgb->pub = (struct backend){.ops = &pgb_ops,
+                                .connection = pgb->connection,
+                                .default_schema = pgb->default_schema,
+                                .parallel = pgb->settings.pool.max_open};
+    return &pgb->pub;
+
+err_after_pool: /* the rest goes with the pool, in the next turn of the loop */
+    op_init(&pgb->close_pool, pgb_on_creation_undone);
+    pg_pool_close(pgb->pool, &pgb->close_pool);
+    return NULL;
+err_after_alloc:
+    pgb_free(pgb);
+    return NULL;
+}

@@ -1,0 +1,208 @@
+#include "backend/postgresql_step.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crash.h"
+
+/* A step with a transaction: one query, and what its answer means. */
+
+static void tx_build(struct pgb_step *step)
+{
+    struct buf *sql = &step->sql;
+
+    buf_truncate(sql, 0);
+    if (step_is_down(step))
+        pgsql_put_down_head(sql, &step->names, &step->layout);
+    else
+        pgsql_put_up_head(sql, &step->names, &step->layout);
+    step->layout.script_end = step->layout.script_start;
+    if (step->probing) {
+        pgsql_put_probe_tail(sql);
+        return;
+    }
+    if (template_render(step->script, &step->values, sql, &step->err) != 0)
+        return;
+    step->layout.script_end = sql->len;
+    pgsql_put_tail(sql, step->script->dirties_session);
+}
+
+bool tx_execute(struct pgb_step *step)
+{
+    bool stuck;
+
+    err_clear(&step->err);
+    step->probing = step->in_doubt && step->canceled;
+    if (step_make_schema_sql(step) != 0)
+        return step_fail_with(step, ERR_NOMEM, "out of memory");
+    tx_build(step);
+    if (step->err.code != 0)
+        return step_fail(step);
+    step->result->attempts++;
+    stuck = step_ask(step, STEP_EXECUTING);
+    if (stuck)
+        return true;
+    crash_point("step_sent");
+    pgb_watch_start(&step->watch, step->pgb, step->marker,
+                    (uint64_t)step->names.lock_timeout_ms / 2);
+    return false;
+}
+
+/* What comes next when the failed transaction is out of the way; `lost`: the connection went too.
+ */
+static bool tx_go_on(struct pgb_step *step, bool lost)
+{
+    switch (step->next) {
+    case NEXT_LOOK:
+        if (lost)
+            return step_try_later(step);
+        break;
+    case NEXT_AGAIN:
+        return lost ? step_try_later(step) : step_repair(step);
+    case NEXT_MEND:
+        return lost ? step_try_later(step) : step_mend(step);
+    case NEXT_SCHEMA:
+        return lost ? step_try_later(step) : step_on_no_schema(step);
+    case NEXT_PAUSE:
+        return step_try_later(step);
+    case NEXT_FAIL:
+        return step_fail(step);
+    }
+    step_read_row(step, step_last_result(step));
+    if (step->row.exists && !step->row.is_complete)
+        return step_fail_on_incomplete_row(step);
+    if (step_is_down(step)) {
+        if (step->row.exists)
+            return step_repair(step);
+        return step_succeed(step, step->in_doubt ? BACKEND_DONE : BACKEND_WAS_DONE);
+    }
+    if (!step->row.exists)
+        return step_repair(step);
+    if (step->row.is_ours)
+        return step_succeed(step, BACKEND_DONE);
+    step->result->applied_at_us = step->row.applied_us;
+    return step_succeed(step, BACKEND_WAS_DONE);
+}
+
+/* Ends the failed transaction at once: others may wait for its locks. */
+static bool tx_clear(struct pgb_step *step, enum step_next next)
+{
+    struct buf *sql = &step->sql;
+    bool open = PQtransactionStatus(pg_raw(step->conn)) != PQTRANS_IDLE;
+    bool clean = step->script->dirties_session;
+
+    step->next = next;
+    if (pg_is_broken(step->conn))
+        return tx_go_on(step, true);
+    if (!open && !clean && next != NEXT_LOOK)
+        return tx_go_on(step, false);
+    buf_truncate(sql, 0);
+    buf_printf(sql, "%s%s", step->marker, open ? "ROLLBACK;" : "");
+    if (clean) {
+        pgsql_put_clean(sql);
+        buf_putc(sql, ';');
+    }
+    if (next == NEXT_LOOK) {
+        char tail[sizeof(step->marker_tail) + 2];
+
+        snprintf(tail, sizeof(tail), "'%s'", step->marker_tail);
+        pgsql_put_look(sql, &step->names, tail);
+    }
+    return step_ask(step, STEP_CLEARING);
+}
+
+bool tx_cleared(struct pgb_step *step)
+{
+    if (step->rc == 0)
+        return tx_go_on(step, false);
+    step->soiled = true;
+    if (step->next != NEXT_FAIL)
+        step->err = step->work.err;
+    return tx_go_on(step, true);
+}
+
+static bool tx_on_applied(struct pgb_step *step, const struct pgb_answer *answer)
+{
+    crash_point("step_committed");
+    step->soiled = answer->rc != 0; /* what comes behind COMMIT did not work */
+    return step_succeed(step, BACKEND_DONE);
+}
+
+static bool tx_on_refused(struct pgb_step *step, const struct pgb_answer *answer)
+{
+    bool at_journal = answer->failed != NULL && answer->failed_at == step->layout.journal_at;
+    bool at_guard = answer->failed != NULL && answer->failed_at == step->layout.guard_at;
+
+    if (at_journal && strcmp(answer->sqlstate, "55P03") == 0) {
+        err_set(&step->err, ERR_LOCKED, "migration is already being executed");
+        memcpy(step->err.sqlstate, "55P03", sizeof(step->err.sqlstate));
+        return tx_clear(step, step->in_doubt ? NEXT_PAUSE : NEXT_FAIL);
+    }
+    if (at_guard && strcmp(answer->sqlstate, "22012") == 0)
+        err_set(&step->err, ERR_DB, "schema \"%s\" cannot be used: the role lacks USAGE on it",
+                step->step->schema);
+    else if (answer->rc == 0)
+        err_set(&step->err, ERR_DB, "the transaction was not committed");
+    return tx_clear(step, NEXT_FAIL);
+}
+
+/* What the server said while the step ran is worth keeping from the last try only. */
+static void tx_keep_notices(struct pgb_step *step)
+{
+    buf_free(&step->notices);
+    step->notices = step->results.notices;
+    buf_init(&step->results.notices, step->notices.max);
+}
+
+static void tx_note_error(struct pgb_step *step, const struct pgb_answer *answer)
+{
+    const struct pgb_source source = {.script = step->script,
+                                      .values = &step->values,
+                                      .sql = buf_str(&step->sql),
+                                      .layout = &step->layout,
+                                      .statement_count = step->script->statement_count,
+                                      .text_end = step->script->len};
+
+    if (answer->rc != 0)
+        step_note_error(step, answer, &source);
+}
+
+bool tx_judge(struct pgb_step *step)
+{
+    struct pgb_answer answer;
+    enum pgb_verdict verdict;
+
+    pgb_answer_read(&answer, &step->results, step->rc, step->pgb->settings.journal_schema);
+    verdict = pgb_judge_step(&answer, &step->layout, step->script->statement_count);
+    tx_keep_notices(step);
+    tx_note_error(step, &answer);
+    if (answer.failed != NULL && answer.failed_at > step->layout.journal_at)
+        step->in_doubt = false; /* the journal let us in, so no earlier try had taken effect */
+    if (step->probing) {
+        step->probing = false;
+        if (answer.rc == 0) {
+            step->in_doubt = false;
+            return step_fail_with(step, ERR_CANCELED, "canceled");
+        }
+    }
+    switch (verdict) {
+    case PGB_APPLIED:
+        return tx_on_applied(step, &answer);
+    case PGB_ALREADY:
+        return tx_clear(step, NEXT_LOOK);
+    case PGB_NO_JOURNAL:
+        return tx_clear(step, NEXT_MEND);
+    case PGB_NO_SCHEMA:
+        return tx_clear(step, NEXT_SCHEMA);
+    case PGB_RACE:
+        return tx_clear(step, NEXT_AGAIN);
+    case PGB_RETRY:
+        return tx_clear(step, NEXT_PAUSE);
+    case PGB_UNKNOWN:
+        return step_on_unknown(step);
+    case PGB_REFUSED:
+        return tx_on_refused(step, &answer);
+    }
+    abort();
+}
