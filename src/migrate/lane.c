@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/mem.h"
 #include "migrate/lane_internal.h"
 
@@ -165,6 +166,7 @@ static bool lane_on_claimed(struct lane *lane)
         lock_release(&lane->lock, LOCK_NEWS_NONE);
         return lane_next(lane);
     }
+    crash_point("lane_claimed");
     return lane_execute(lane);
 }
 
@@ -175,6 +177,7 @@ static bool lane_settle(struct lane *lane)
 
 static bool lane_on_executed(struct lane *lane)
 {
+    crash_point("lane_executed");
     if (lane->rc != 0)
         lane_note_failure(lane, lane->rc);
     lane_judge_outcome(lane);
@@ -190,6 +193,7 @@ static bool lane_on_settled(struct lane *lane)
         return lane_pause(lane, LANE_SETTLING);
     if (lane->rc != 0)
         lane_note_unrecorded(lane);
+    crash_point("lane_settled");
     has_next = lane->next_lock.held;
     lane_finish_step(lane, lane->outcome);
     lock_release(&lane->lock, lane->news);
