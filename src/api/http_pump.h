@@ -1,0 +1,34 @@
+#ifndef BFM_API_HTTP_PUMP_H
+#define BFM_API_HTTP_PUMP_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/sched.h"
+#include "http/http.h"
+
+/*
+ * A JSON answer made in slices, so that the loop is never kept busy by a long one: one that fits
+ * into the first slice is sent whole, a longer one is streamed, a slice per turn, waiting where the
+ * peer is behind. Embedded by its owner, who waits for `done`.
+ */
+struct pump {
+    /* the owner's */
+    bool (*more)(struct pump *pump, struct buf *out); /* appends a small piece; false: that was
+                                                         all */
+    void (*done)(struct pump *pump); /* answered; the last touch. The request may be gone */
+    int status;
+
+    /* private */
+    struct http_request *request;
+    struct sched *sched;
+    struct task task;
+    struct buf buf;
+    bool streaming;
+    bool waiting; /* for drain */
+};
+
+/* The request's data pointer must be the pump. */
+void pump_start(struct pump *pump, struct http_request *request, struct sched *sched);
+
+#endif

@@ -1,0 +1,254 @@
+#include "api/ops_lookup.h"
+
+#include <string.h>
+
+/*
+ * resolve --found--> first read --state of one schema, from its rows--> history, for the error
+ *    |                   |                                             |
+ *    +-----------------> done <----------------------------------------+
+ */
+enum {
+    LOOKUP_RESOLVING,
+    LOOKUP_FIRST,
+    LOOKUP_ERRORS,
+};
+
+static size_t lookup_rows_wanted(const struct ops_lookup *lookup)
+{
+    return lookup->resolve.schema != NULL ? OPS_ROWS_MAX : lookup->limit;
+}
+
+/* The schema whose own rows tell the state; NULL where the store's summary does: an ID without a
+ * schema, or with the declared one. */
+static const char *lookup_row_schema(const struct ops_lookup *lookup)
+{
+    const struct migration *migration = lookup->resolve.migration;
+    const char *schema = lookup->resolve.schema;
+
+    if (schema == NULL || (migration != NULL && strcmp(schema, migration->schema) == 0))
+        return NULL;
+    return schema;
+}
+
+static int lookup_read_first(struct ops_lookup *lookup)
+{
+    struct store *store = lookup->ops->store;
+    const char *id = lookup->resolve.migration_id;
+
+    switch (lookup->kind) {
+    case OPS_LOOKUP_STATE:
+        if (lookup_row_schema(lookup) == NULL)
+            return store->ops->get_statuses(store, &lookup->step, id, &lookup->statuses);
+        return store->ops->get_executions(store, &lookup->step, id, OPS_ROWS_MAX,
+                                          &lookup->executions);
+    case OPS_LOOKUP_EXECUTIONS:
+        return store->ops->get_executions(store, &lookup->step, id, lookup_rows_wanted(lookup),
+                                          &lookup->executions);
+    case OPS_LOOKUP_HISTORY:
+        return store->ops->get_history(store, &lookup->step, id, lookup_rows_wanted(lookup),
+                                       &lookup->events);
+    case OPS_LOOKUP_SKIPPED:
+        return store->ops->get_skipped(store, &lookup->step, id, lookup_rows_wanted(lookup),
+                                       &lookup->events);
+    }
+    return op_refuse(&lookup->step, ERR_UNSUPPORTED, "unknown kind of look-up");
+}
+
+static int lookup_read_errors(struct ops_lookup *lookup)
+{
+    struct store *store = lookup->ops->store;
+
+    return store->ops->get_history(store, &lookup->step, lookup->resolve.migration_id, OPS_ROWS_MAX,
+                                   &lookup->events);
+}
+
+/* Does the next read; false: there is none. */
+static bool lookup_advance(struct ops_lookup *lookup, int *rc)
+{
+    switch (lookup->stage++) {
+    case LOOKUP_RESOLVING:
+        if (!lookup->resolve.found)
+            return false;
+        *rc = lookup_read_first(lookup);
+        return true;
+    case LOOKUP_FIRST:
+        if (lookup->kind != OPS_LOOKUP_STATE || lookup->executions.count == 0)
+            return false;
+        *rc = lookup_read_errors(lookup);
+        return true;
+    case LOOKUP_ERRORS:
+        return false;
+    }
+    return false;
+}
+
+static void lookup_on_step(struct op *step, int rc)
+{
+    struct ops_lookup *lookup = container_of(step, struct ops_lookup, step);
+
+    if (rc == 0 && !lookup_advance(lookup, &rc)) {
+        op_finish(lookup->op, 0);
+        return;
+    }
+    if (rc != 0)
+        op_fail(lookup->op, &step->err);
+}
+
+static void lookup_cancel(struct op *op)
+{
+    struct ops_lookup *lookup = op->impl;
+
+    op_cancel(&lookup->step);
+}
+
+int ops_lookup_start(struct ops *ops, struct op *op, enum ops_lookup_kind kind, const char *id,
+                     size_t limit, struct ops_lookup *lookup)
+{
+    int rc;
+
+    *lookup = (struct ops_lookup){.ops = ops, .op = op, .kind = kind, .limit = limit};
+    op_init(&lookup->step, lookup_on_step);
+    if (id != NULL) {
+        rc = ops_resolve_start(ops, &lookup->step, id, &lookup->resolve);
+    } else {
+        lookup->resolve.registry = registry_ref(ops->engine->registry);
+        lookup->stage = LOOKUP_FIRST;
+        rc = lookup_read_first(lookup);
+    }
+    if (rc != 0) {
+        op->err = lookup->step.err;
+        ops_lookup_free(lookup);
+        return rc;
+    }
+    op_begin(op, lookup, lookup_cancel);
+    return 0;
+}
+
+void ops_lookup_free(struct ops_lookup *lookup)
+{
+    arena_free(&lookup->executions.arena);
+    arena_free(&lookup->events.arena);
+    arena_free(&lookup->statuses.arena);
+    ops_resolve_free(&lookup->resolve);
+    *lookup = (struct ops_lookup){0};
+}
+
+void ops_status_show(struct ops_status *status, const struct migration *migration,
+                     const char *recorded_checksum)
+{
+    if (status->applied)
+        status->status = "applied";
+    if (migration == NULL)
+        return;
+    if (migration->invalid != NULL) {
+        status->status = "invalid";
+        status->error_message = migration->invalid;
+    } else if (status->applied && recorded_checksum[0] != '\0' &&
+               strcmp(recorded_checksum, migration->up.checksum) != 0) {
+        status->status = "modified";
+    }
+}
+
+/* The newest outcome in a schema, NULL if there is none. */
+static const struct store_event_row *lookup_last_outcome(const struct ops_lookup *lookup,
+                                                         const char *schema)
+{
+    for (size_t i = 0; i < lookup->events.count; i++) {
+        const struct store_event_row *row = &lookup->events.rows[i];
+
+        if (strcmp(row->schema, schema) == 0 && strcmp(row->status, "pending") != 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* What the rows of one schema say; an undo of an older server shows only in the history. */
+static void lookup_judge_row(const struct ops_lookup *lookup, const struct store_execution *row,
+                             struct ops_status *out)
+{
+    const struct store_event_row *last = lookup_last_outcome(lookup, row->schema);
+
+    *out = (struct ops_status){row->status, row->applied, row->applied_at_us, ""};
+    if (last == NULL)
+        return;
+    if (strcmp(last->status, "failed") == 0)
+        out->error_message = last->error_message;
+    if (!row->applied && strcmp(last->status, "rolled_back") == 0)
+        out->status = "rolled_back";
+}
+
+void ops_lookup_status(const struct ops_lookup *lookup, struct ops_status *out)
+{
+    const char *schema = lookup_row_schema(lookup);
+    const char *checksum = "";
+
+    *out = (struct ops_status){.status = "pending", .error_message = ""};
+    if (schema == NULL && lookup->statuses.count > 0) {
+        const struct store_status *row = lookup->statuses.rows;
+
+        *out =
+            (struct ops_status){row->status, row->applied, row->applied_at_us, row->error_message};
+        checksum = row->checksum;
+    }
+    for (size_t i = 0; schema != NULL && i < lookup->executions.count; i++) {
+        const struct store_execution *row = &lookup->executions.rows[i];
+
+        if (strcmp(row->schema, schema) != 0)
+            continue;
+        lookup_judge_row(lookup, row, out);
+        checksum = row->checksum;
+        break;
+    }
+    ops_status_show(out, lookup->resolve.migration, checksum);
+}
+
+static bool lookup_wants_schema(const struct ops_lookup *lookup, const char *schema)
+{
+    return lookup->resolve.schema == NULL || strcmp(lookup->resolve.schema, schema) == 0;
+}
+
+enum ops_next ops_lookup_next_execution(struct ops_lookup *lookup, size_t *at,
+                                        const struct store_execution **out)
+{
+    if (*at >= lookup->executions.count || lookup->limit == 0)
+        return OPS_NEXT_END;
+    *out = &lookup->executions.rows[(*at)++];
+    if (!lookup_wants_schema(lookup, (*out)->schema))
+        return OPS_NEXT_NONE;
+    lookup->limit--;
+    return OPS_NEXT_ITEM;
+}
+
+enum ops_next ops_lookup_next_event(struct ops_lookup *lookup, size_t *at,
+                                    const struct store_event_row **out)
+{
+    if (*at >= lookup->events.count || lookup->limit == 0)
+        return OPS_NEXT_END;
+    *out = &lookup->events.rows[(*at)++];
+    if (!lookup_wants_schema(lookup, (*out)->schema))
+        return OPS_NEXT_NONE;
+    lookup->limit--;
+    return OPS_NEXT_ITEM;
+}
+
+const char *ops_lookup_table(const struct ops_lookup *lookup, const char *migration_id)
+{
+    const struct migration *migration = registry_find(lookup->resolve.registry, migration_id);
+
+    return migration != NULL ? migration->table : "";
+}
+
+int64_t ops_execution_id(const struct store_execution *row)
+{
+    uint64_t hash = HASH_FNV_START;
+
+    hash = hash_fnv1a(hash, row->migration_id, strlen(row->migration_id) + 1);
+    hash = hash_fnv1a(hash, row->schema, strlen(row->schema) + 1);
+    hash = hash_fnv1a(hash, row->connection, strlen(row->connection));
+    return (int64_t)(hash >> 11);
+}
+
+const char *ops_event_status(const struct store_event_row *row)
+{
+    return strcmp(row->status, "success") == 0 ? "applied" : row->status;
+}

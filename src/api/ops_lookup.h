@@ -1,0 +1,69 @@
+#ifndef BFM_API_OPS_LOOKUP_H
+#define BFM_API_OPS_LOOKUP_H
+
+#include "api/ops_resolve.h"
+
+/* What is recorded about one migration, or about all of them. */
+enum ops_lookup_kind {
+    OPS_LOOKUP_STATE, /* detail, status, applied */
+    OPS_LOOKUP_HISTORY,
+    OPS_LOOKUP_EXECUTIONS,
+    OPS_LOOKUP_SKIPPED,
+};
+
+/*
+ * The reads of one ID (status, applied, detail, history, executions, skipped) and, with `id` NULL,
+ * the recent executions and skips of all. An unknown ID is no failure: resolve.found is false then
+ * and there are no rows. `limit` is about rows; with a schema-specific ID only the rows of that
+ * schema count.
+ */
+struct ops_lookup {
+    struct ops_resolve resolve;
+
+    /* private */
+    struct ops *ops;
+    struct op *op;
+    struct op step;
+    enum ops_lookup_kind kind;
+    size_t limit;
+    int stage;
+    struct store_executions executions;
+    struct store_event_rows events; /* history or skipped */
+    struct store_statuses statuses;
+};
+
+/* The state of a migration for the schema of the ID, or summed over schemas where there is none. */
+struct ops_status {
+    const char *status; /* applied, failed, rolled_back, pending, invalid, modified */
+    bool applied;
+    int64_t applied_at_us;     /* 0: never */
+    const char *error_message; /* "" if none */
+};
+
+int ops_lookup_start(struct ops *ops, struct op *op, enum ops_lookup_kind kind, const char *id,
+                     size_t limit, struct ops_lookup *lookup);
+void ops_lookup_free(struct ops_lookup *lookup); /* zeroed memory is fine */
+
+/* After OPS_LOOKUP_STATE. Unknown or never run: pending. */
+void ops_lookup_status(const struct ops_lookup *lookup, struct ops_status *out);
+
+/* Rows in order, newest first; *at starts at 0. NULL for a row that was passed over. */
+enum ops_next ops_lookup_next_execution(struct ops_lookup *lookup, size_t *at,
+                                        const struct store_execution **out);
+enum ops_next ops_lookup_next_event(struct ops_lookup *lookup, size_t *at,
+                                    const struct store_event_row **out);
+
+/* The declared table of a row's migration, "" if it has none or is not known any more. */
+const char *ops_lookup_table(const struct ops_lookup *lookup, const char *migration_id);
+
+/* A number that stays the same for an execution: 53 bits, so that it survives JavaScript. */
+int64_t ops_execution_id(const struct store_execution *row);
+
+/* "success" of older servers is "applied". */
+const char *ops_event_status(const struct store_event_row *row);
+
+/* How a state is shown: `invalid` and `modified` come from the current script. */
+void ops_status_show(struct ops_status *status, const struct migration *migration,
+                     const char *recorded_checksum);
+
+#endif
