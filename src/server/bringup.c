@@ -1,0 +1,279 @@
+#include "server/bringup.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/*
+ *   LOADING ──> PREPARING ──> SYNCING ──> RECONCILING ──> WATCHING <──> PINGING
+ *                 │   ^         │            │              ^            │
+ *                 v   │         v            v              │ away       │ back
+ *                PAUSING <──────┴─────<──────┘              └────────────┴──> PREPARING
+ *
+ * A database that was away is prepared again: it may be another one, or one from a backup.
+ * WATCHING and PAUSING wait for time to pass, all others for an operation. When stopping, each of
+ * them ends in STOPPED as soon as what it waits for has completed.
+ */
+enum bringup_state {
+    BRINGUP_LOADING,
+    BRINGUP_PREPARING,
+    BRINGUP_PAUSING,
+    BRINGUP_SYNCING,
+    BRINGUP_RECONCILING,
+    BRINGUP_WATCHING,
+    BRINGUP_PINGING,
+    BRINGUP_STOPPED,
+};
+
+static const struct sm_state bringup_states[] = {
+    [BRINGUP_LOADING] = {"loading", SM_TO(BRINGUP_PREPARING) | SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_PREPARING] = {"preparing", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_SYNCING) |
+                                            SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_PAUSING] = {"pausing", SM_TO(BRINGUP_PREPARING) | SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_SYNCING] = {"syncing", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_RECONCILING) |
+                                        SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_RECONCILING] = {"reconciling", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_WATCHING) |
+                                                SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_WATCHING] = {"watching", SM_TO(BRINGUP_PINGING) | SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_PINGING] = {"pinging", SM_TO(BRINGUP_WATCHING) | SM_TO(BRINGUP_PREPARING) |
+                                        SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_STOPPED] = {"stopped", 0},
+};
+
+enum {
+    PAUSE_FIRST_MS = 100,
+    PAUSE_MAX_MS = 5000,
+    PING_EVERY_MS = 2000,
+    PING_ANSWER_MS = 2000, /* no answer for so long: the database is away */
+};
+
+static void bringup_on_op(struct op *op, int rc);
+static void bringup_on_reconciled(struct reconcile *reconcile);
+
+static void bringup_move(struct bringup *bringup, enum bringup_state next)
+{
+    sm_move(&bringup->sm, (int)next);
+    assert(!bringup->ready || bringup->prepared);
+    assert(next != BRINGUP_STOPPED || bringup->reconcile == NULL);
+}
+
+static bool bringup_await(struct bringup *bringup, enum bringup_state next, int rc)
+{
+    bringup_move(bringup, next);
+    bringup->rc = rc;
+    return rc != 0;
+}
+
+/* Doubles from 100 ms to 5 s. */
+static uint64_t bringup_pause_ms(const struct bringup *bringup)
+{
+    uint64_t ms = PAUSE_FIRST_MS;
+
+    for (unsigned i = 1; i < bringup->failures && ms < PAUSE_MAX_MS; i++)
+        ms *= 2;
+    return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
+}
+
+static void bringup_set_ready(struct bringup *bringup, bool ready)
+{
+    if (ready && !bringup->ready)
+        log_write(LOG_INFO, "state database ready", LOG_STR("store", bringup->store->ops->name));
+    else if (!ready && bringup->ready)
+        log_write(LOG_ERROR, "state database is away",
+                  LOG_STR("error", bringup->late ? "no answer" : err_text(&bringup->op.err)));
+    bringup->ready = ready;
+}
+
+static bool bringup_pause(struct bringup *bringup, const char *what)
+{
+    bringup->failures++;
+    bringup_set_ready(bringup, false);
+    log_write(LOG_WARN, "state database cannot be used yet", LOG_STR("step", what),
+              LOG_STR("error", err_text(&bringup->op.err)),
+              LOG_INT("retry_in_ms", bringup_pause_ms(bringup)));
+    return bringup_await(
+        bringup, BRINGUP_PAUSING,
+        op_sleep_start(&bringup->pause, bringup->sched, &bringup->op, bringup_pause_ms(bringup)));
+}
+
+static bool bringup_prepare(struct bringup *bringup)
+{
+    return bringup_await(bringup, BRINGUP_PREPARING,
+                         bringup->store->ops->prepare(bringup->store, &bringup->op));
+}
+
+static bool bringup_sync(struct bringup *bringup)
+{
+    return bringup_await(bringup, BRINGUP_SYNCING, catalog_sync(bringup->catalog, &bringup->op));
+}
+
+static bool bringup_reconcile(struct bringup *bringup)
+{
+    int rc = reconcile_start(bringup->engine, NULL, bringup_on_reconciled, bringup,
+                             &bringup->reconcile, &bringup->op.err);
+
+    return bringup_await(bringup, BRINGUP_RECONCILING, rc);
+}
+
+static bool bringup_watch(struct bringup *bringup)
+{
+    uint64_t ms = bringup->ready ? PING_EVERY_MS : bringup_pause_ms(bringup);
+
+    return bringup_await(bringup, BRINGUP_WATCHING,
+                         op_sleep_start(&bringup->pause, bringup->sched, &bringup->op, ms));
+}
+
+static bool bringup_ping(struct bringup *bringup)
+{
+    bringup->late = false;
+    sched_start_timer(bringup->sched, &bringup->answer_limit, PING_ANSWER_MS);
+    return bringup_await(bringup, BRINGUP_PINGING,
+                         bringup->store->ops->ping(bringup->store, &bringup->op));
+}
+
+/* The database may be slow to fail; clients are told at once. */
+static void bringup_on_late(struct timer *timer)
+{
+    struct bringup *bringup = container_of(timer, struct bringup, answer_limit);
+
+    bringup->late = true;
+    bringup_set_ready(bringup, false);
+    op_cancel(&bringup->op);
+}
+
+static bool bringup_after_ping(struct bringup *bringup)
+{
+    bool was_ready = bringup->ready;
+
+    sched_stop_timer(bringup->sched, &bringup->answer_limit);
+    if (bringup->rc != 0) {
+        bringup->failures++;
+        bringup_set_ready(bringup, false);
+        return bringup_watch(bringup);
+    }
+    bringup->failures = 0;
+    return was_ready ? bringup_watch(bringup) : bringup_prepare(bringup);
+}
+
+static bool bringup_once(struct bringup *bringup)
+{
+    if (bringup->stopping && bringup->sm.state != BRINGUP_STOPPED) {
+        sched_stop_timer(bringup->sched, &bringup->answer_limit);
+        bringup->ready = false;
+        bringup_move(bringup, BRINGUP_STOPPED);
+    }
+    switch ((enum bringup_state)bringup->sm.state) {
+    case BRINGUP_LOADING:
+        return bringup_prepare(bringup); /* what could not be read is read again later */
+    case BRINGUP_PREPARING:
+        if (bringup->rc != 0)
+            return bringup_pause(bringup, "prepare");
+        bringup->prepared = true;
+        return bringup_sync(bringup);
+    case BRINGUP_PAUSING:
+        return bringup_prepare(bringup);
+    case BRINGUP_SYNCING:
+        if (bringup->rc != 0)
+            return bringup_pause(bringup, "sync");
+        bringup->failures = 0;
+        bringup_set_ready(bringup, true);
+        return bringup_reconcile(bringup);
+    case BRINGUP_RECONCILING:
+        if (bringup->rc != 0)
+            return bringup_pause(bringup, "reconcile");
+        return bringup_watch(bringup);
+    case BRINGUP_WATCHING:
+        return bringup_ping(bringup);
+    case BRINGUP_PINGING:
+        return bringup_after_ping(bringup);
+    case BRINGUP_STOPPED:
+        bringup->on_stopped(bringup);
+        return false;
+    }
+    abort();
+}
+
+static void bringup_advance(struct bringup *bringup)
+{
+    while (bringup_once(bringup))
+        continue;
+}
+
+static void bringup_on_op(struct op *op, int rc)
+{
+    struct bringup *bringup = container_of(op, struct bringup, op);
+
+    bringup->rc = rc;
+    bringup_advance(bringup);
+}
+
+static void bringup_report(const struct reconcile *reconcile)
+{
+    for (size_t i = 0; i < reconcile->count; i++) {
+        const struct reconcile_target *target = &reconcile->targets[i];
+
+        if (target->err.code != 0)
+            log_write(LOG_WARN, "target could not be compared with the state database",
+                      LOG_STR("connection", target->connection),
+                      LOG_STR("error", err_text(&target->err)));
+        else
+            log_write(LOG_INFO, "target compared with the state database",
+                      LOG_STR("connection", target->connection),
+                      LOG_INT("checked", target->checked), LOG_INT("repaired", target->repaired),
+                      LOG_INT("unknown", target->unknown));
+    }
+}
+
+static void bringup_on_reconciled(struct reconcile *reconcile)
+{
+    struct bringup *bringup = reconcile->data;
+
+    bringup->reconcile = NULL;
+    bringup->rc = reconcile->err.code;
+    bringup->op.err = reconcile->err;
+    bringup_report(reconcile);
+    reconcile_free(reconcile);
+    bringup_advance(bringup);
+}
+
+void bringup_start(struct bringup *bringup, struct engine *engine, struct catalog *catalog,
+                   void (*on_stopped)(struct bringup *bringup))
+{
+    *bringup = (struct bringup){.sched = engine->sched,
+                                .store = engine->store,
+                                .engine = engine,
+                                .catalog = catalog,
+                                .on_stopped = on_stopped};
+    bringup->answer_limit.fire = bringup_on_late;
+    op_init(&bringup->op, bringup_on_op);
+    sm_init(&bringup->sm, bringup_states, "bringup", BRINGUP_LOADING);
+    bringup->rc = catalog_load(catalog, &bringup->op);
+    if (bringup->rc != 0)
+        bringup_advance(bringup);
+}
+
+void bringup_stop(struct bringup *bringup)
+{
+    assert(!bringup->stopping);
+    bringup->stopping = true;
+    if (bringup->reconcile != NULL)
+        reconcile_cancel(bringup->reconcile);
+    else
+        op_cancel(&bringup->op);
+}
+
+bool bringup_is_ready(const struct bringup *bringup)
+{
+    return bringup->ready;
+}
+
+const char *bringup_reason(const struct bringup *bringup)
+{
+    if (bringup->ready)
+        return NULL;
+    if (bringup->sm.state == BRINGUP_LOADING)
+        return "starting: migrations are being read";
+    return bringup->prepared ? "the state database is not reachable"
+                             : "starting: the state database is not ready";
+}

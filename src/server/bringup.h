@@ -1,0 +1,48 @@
+#ifndef BFM_SERVER_BRINGUP_H
+#define BFM_SERVER_BRINGUP_H
+
+#include <stdbool.h>
+
+#include "base/op.h"
+#include "base/sm.h"
+#include "migrate/engine.h"
+#include "server/catalog.h"
+#include "store/store.h"
+
+/*
+ * Gets the state database into use, in the background and as often as it takes: reads the
+ * migrations, prepares the tables, lists the migrations there, compares the targets' journals with
+ * it, and then watches whether it still answers. When it comes back after it was away, all but the
+ * reading is done again.
+ */
+struct bringup {
+    struct sm sm;
+    struct sched *sched;
+    struct store *store;
+    struct engine *engine;
+    struct catalog *catalog;
+    void (*on_stopped)(struct bringup *bringup);
+
+    struct op op;
+    struct op_sleep pause;
+    struct timer answer_limit;
+    struct reconcile *reconcile; /* under way */
+    int rc;                      /* of the last operation */
+    unsigned failures;           /* in a row */
+    bool prepared;
+    bool ready; /* what needs the state database can be answered */
+    bool late;  /* the ping under way has taken too long */
+    bool stopping;
+};
+
+/* Starts at once; the other parts outlive it. `on_stopped` comes once, after bringup_stop(). */
+void bringup_start(struct bringup *bringup, struct engine *engine, struct catalog *catalog,
+                   void (*on_stopped)(struct bringup *bringup));
+/* on_stopped is never called from inside. */
+void bringup_stop(struct bringup *bringup);
+
+bool bringup_is_ready(const struct bringup *bringup);
+/* NULL when ready, else why not, for clients. */
+const char *bringup_reason(const struct bringup *bringup);
+
+#endif

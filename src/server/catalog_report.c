@@ -1,0 +1,70 @@
+#include "base/log.h"
+#include "server/catalog_internal.h"
+
+enum {
+    REPORTED_MAX = 100, /* lines about single migrations; the counts say the rest */
+};
+
+static void catalog_report_problems(const struct registry *registry)
+{
+    size_t reported = 0;
+
+    for (size_t i = 0; i < registry->problem_count && reported < REPORTED_MAX; i++, reported++)
+        log_write(LOG_WARN, "file is no migration", LOG_STR("file", registry->problems[i].path),
+                  LOG_INT("line", registry->problems[i].line),
+                  LOG_STR("error", registry->problems[i].text));
+    for (size_t i = 0; i < registry->count && reported < REPORTED_MAX; i++) {
+        if (registry->migrations[i]->invalid == NULL)
+            continue;
+        reported++;
+        log_write(LOG_WARN, "migration is invalid",
+                  LOG_STR("migration", registry->migrations[i]->id),
+                  LOG_STR("error", registry->migrations[i]->invalid));
+    }
+}
+
+void catalog_report_change(const struct registry_diff *diff, const struct registry *registry)
+{
+    log_write(LOG_INFO, "migrations loaded", LOG_INT("total", registry->count),
+              LOG_INT("added", diff->added_count), LOG_INT("removed", diff->removed_count),
+              LOG_INT("updated", diff->updated_count),
+              LOG_INT("problems", registry->problem_count));
+    catalog_report_problems(registry);
+}
+
+/* The strings belong to registries that may go before the answer is written. */
+static int catalog_copy_ids(struct arena *arena, const char *const *ids, size_t count,
+                            const char *const **out)
+{
+    const char **copy = arena_calloc(arena, count > 0 ? count : 1, sizeof(*copy));
+
+    if (copy == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = arena_strdup(arena, ids[i]);
+        if (copy[i] == NULL)
+            return ERR_NOMEM;
+    }
+    *out = copy;
+    return 0;
+}
+
+int catalog_copy_diff(const struct registry_diff *diff, struct api_reindex_result *out)
+{
+    int rc = catalog_copy_ids(&out->arena, diff->added, diff->added_count, &out->added);
+
+    if (rc == 0)
+        rc = catalog_copy_ids(&out->arena, diff->removed, diff->removed_count, &out->removed);
+    if (rc == 0)
+        rc = catalog_copy_ids(&out->arena, diff->updated, diff->updated_count, &out->updated);
+    if (rc != 0) {
+        arena_free(&out->arena);
+        *out = (struct api_reindex_result){0};
+        arena_init(&out->arena);
+        return rc;
+    }
+    out->added_count = diff->added_count;
+    out->removed_count = diff->removed_count;
+    out->updated_count = diff->updated_count;
+    return 0;
+}

@@ -1,0 +1,230 @@
+#include "server/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model/ids.h"
+#include "server/config_reader.h"
+
+enum {
+    MAX_BODY = 1 << 20,
+    MAX_BODY_MAX = 1 << 30,
+};
+
+static void config_read_http(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    unsigned char raw[sizeof(struct in6_addr)];
+    const char *host = config_text(reader, "BFM_HTTP_HOST", NULL);
+
+    if (host != NULL && inet_pton(AF_INET, host, raw) != 1 && inet_pton(AF_INET6, host, raw) != 1)
+        config_error(reader,
+                     "BFM_HTTP_HOST: expected an IPv4 or IPv6 address, such as 127.0.0.1 or ::1");
+    config->http_host = host;
+    config->http_port = (unsigned)config_number(reader, "BFM_HTTP_PORT", 1, 65535, 7070);
+    config->http_max_body = config_bytes(reader, "BFM_HTTP_MAX_BODY", 1, MAX_BODY_MAX, MAX_BODY);
+    config->http_request_timeout_ms = config_duration(reader, "BFM_HTTP_REQUEST_TIMEOUT", 1, 30000);
+    config->http_max_connections =
+        config_number(reader, "BFM_HTTP_MAX_CONNECTIONS", 1, 1000000, 10240);
+    config->grpc_port = (unsigned)config_number(reader, "BFM_GRPC_PORT", 1, 65535, 9090);
+    if (config->grpc_port == config->http_port)
+        config_error(reader, "BFM_GRPC_PORT: expected another port than BFM_HTTP_PORT");
+    config->api_token = config_required_secret(reader, "BFM_API_TOKEN", "a token; it is required");
+}
+
+/* scheme://host, perhaps with a port: what a browser sends as Origin. */
+static bool config_is_origin(const char *text, size_t len)
+{
+    const char *sep = memmem(text, len, "://", 3);
+    size_t rest;
+
+    if (sep == NULL || sep == text)
+        return false;
+    rest = len - (size_t)(sep + 3 - text);
+    return rest > 0 && memchr(sep + 3, '/', rest) == NULL && memchr(text, ' ', len) == NULL;
+}
+
+static void config_read_cors(struct config_reader *reader)
+{
+    const char *list = config_text(reader, "BFM_CORS_ALLOWED_ORIGINS", "*");
+
+    reader->config->cors_allowed_origins = list;
+    if (list == NULL || strcmp(list, "*") == 0 || strcmp(list, "none") == 0)
+        return;
+    for (const char *at = list; *at != '\0';) {
+        size_t len, blanks = strspn(at, " ,");
+
+        at += blanks;
+        len = strcspn(at, " ,");
+        if (len > 0 && !config_is_origin(at, len)) {
+            config_error(reader, "BFM_CORS_ALLOWED_ORIGINS: expected *, none, or a comma list of "
+                                 "origins such as https://app.example.org");
+            return;
+        }
+        at += len;
+    }
+}
+
+static void config_read_frontend(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+
+    config->frontend_path = config_text(reader, "BFM_FRONTEND_PATH", NULL);
+    config->frontend_api_url = config_text(reader, "BFM_FRONTEND_API_URL", "/api");
+    config->frontend_expose_token = config_is_true(reader, "BFM_FRONTEND_EXPOSE_TOKEN");
+    config->frontend_auth_enabled = config_is_true(reader, "BFM_FRONTEND_AUTH_ENABLED");
+    config->frontend_username = config_text(reader, "BFM_FRONTEND_AUTH_USERNAME", NULL);
+    config->frontend_password = config_secret(reader, "BFM_FRONTEND_AUTH_PASSWORD");
+    if (config->frontend_expose_token)
+        config_warn(reader, "BFM_FRONTEND_EXPOSE_TOKEN: everybody who can open the dashboard is "
+                            "given the API token");
+}
+
+static void config_read_state_address(struct config_reader *reader)
+{
+    static const char *const modes[] = {"disable", "prefer", "require", "verify-ca", "verify-full"};
+    struct config *config = reader->config;
+    struct err err = {0};
+
+    config->state_host = config_text(reader, "BFM_STATE_DB_HOST", "localhost");
+    config->state_port = config_port(reader, "BFM_STATE_DB_PORT", "5432");
+    config->state_username = config_text(reader, "BFM_STATE_DB_USERNAME", "postgres");
+    config->state_database = config_text(reader, "BFM_STATE_DB_NAME", "migration_state");
+    config->state_schema = config_text(reader, "BFM_STATE_SCHEMA", "public");
+    config->state_sslmode =
+        config_choice(reader, "BFM_STATE_DB_SSLMODE", modes, ARRAY_SIZE(modes), "prefer");
+    if (config->state != CONFIG_STATE_POSTGRESQL)
+        return;
+    config->state_password =
+        config_required_secret(reader, "BFM_STATE_DB_PASSWORD",
+                               "a password; it is required unless BFM_STATE_BACKEND is sqlite");
+    if (config->state_schema != NULL &&
+        ids_check_schema(config->state_schema, BACKEND_POSTGRESQL, &err) != 0)
+        config_error(reader, "BFM_STATE_SCHEMA: expected a schema name of 1 to 63 bytes");
+}
+
+static void config_read_state(struct config_reader *reader)
+{
+    static const char *const kinds[] = {"postgresql", "sqlite", "mysql", "postgres"};
+    struct config *config = reader->config;
+    const char *kind =
+        config_choice(reader, "BFM_STATE_BACKEND", kinds, ARRAY_SIZE(kinds), "postgresql");
+
+    config->state = strcmp(kind, "sqlite") == 0 ? CONFIG_STATE_SQLITE : CONFIG_STATE_POSTGRESQL;
+    config->state_db_path = config_text(reader, "BFM_STATE_DB_PATH", "bfm-state.db");
+    if (strcmp(kind, "mysql") == 0)
+        config_error(reader, "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built "
+                             "into this version");
+    config_read_state_address(reader);
+}
+
+static void config_read_log(struct config_reader *reader)
+{
+    static const char *const plain[] = {"plaintext", "plain", "text"};
+    static const char *const modes[] = {"debug", "release", "test"};
+    struct config *config = reader->config;
+    const char *format = config_trim(reader, config_raw(reader, "BFM_LOG_FORMAT"));
+    const char *level = config_trim(reader, config_raw(reader, "BFM_LOG_LEVEL"));
+    const char *mode = config_choice(reader, "BFM_APP_MODE", modes, ARRAY_SIZE(modes), "release");
+
+    config->log_level = level != NULL ? log_parse_level(level) : LOG_INFO;
+    config->log_format = LOG_JSON;
+    for (size_t i = 0; format != NULL && i < ARRAY_SIZE(plain); i++)
+        if (strcasecmp(format, plain[i]) == 0)
+            config->log_format = LOG_TEXT;
+    config->http_debug = strcmp(mode, "debug") == 0;
+}
+
+/* Unparsable means the default, as it always did, but no longer silently. */
+static uint64_t config_read_interval(struct config_reader *reader)
+{
+    const double fallback = 5;
+    const char *text = config_raw(reader, "BFM_REINDEX_INTERVAL_MINUTES");
+    double minutes = fallback;
+    char *end;
+
+    if (text != NULL) {
+        minutes = strtod(text, &end);
+        if (end == text || *end != '\0' || !(minutes > 0) || minutes > 1e6) {
+            config_warn(reader, "BFM_REINDEX_INTERVAL_MINUTES: expected a number of minutes above "
+                                "0; 5 is used");
+            minutes = fallback;
+        }
+    }
+    return minutes * 60000 < 1 ? 1 : (uint64_t)(minutes * 60000);
+}
+
+static void config_read_pool(struct config_reader *reader)
+{
+    struct config_pool *pool = &reader->config->pool;
+    uint64_t seconds, minutes;
+
+    pool->max_open_conns = (unsigned)config_number(reader, "BFM_DB_MAX_OPEN_CONNS", 1, 10000, 8);
+    pool->max_idle_conns = (unsigned)config_number(reader, "BFM_DB_MAX_IDLE_CONNS", 0, 10000, 2);
+    pool->max_lifetime_ms =
+        config_number(reader, "BFM_DB_CONN_MAX_LIFETIME_MINUTES", 0, 525600, 3) * 60000;
+    seconds = config_number(reader, "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS", 0, 31536000, 0);
+    minutes = config_number(reader, "BFM_DB_CONN_MAX_IDLE_TIME_MINUTES", 0, 525600, 1);
+    pool->max_idle_time_ms = seconds > 0 ? seconds * 1000 : minutes * 60000;
+}
+
+int config_load(struct config *config, const struct env *env, config_read_fn *read)
+{
+    struct config_reader reader = {.config = config, .env = env, .read = read};
+
+    *config = (struct config){0};
+    arena_init(&config->arena);
+    config_read_http(&reader);
+    config_read_cors(&reader);
+    config_read_frontend(&reader);
+    config_read_state(&reader);
+    config->sfm_path = config_text(&reader, "BFM_SFM_PATH", NULL);
+    config_read_log(&reader);
+    config->reindex_interval_ms = config_read_interval(&reader);
+    config->lock_wait_ms = config_duration(&reader, "BFM_LOCK_WAIT", 0, 30000);
+    config->state_wait_ms = config_duration(&reader, "BFM_STATE_WAIT", 0, 60000);
+    config->shutdown_timeout_ms = config_duration(&reader, "BFM_SHUTDOWN_TIMEOUT", 0, 30000);
+    config_read_pool(&reader);
+    config_read_connections(&reader);
+    config_read_later(&reader);
+    if (reader.rc != 0)
+        return reader.rc;
+    return config->errors.count > 0 ? ERR_INVALID : 0;
+}
+
+void config_free(struct config *config)
+{
+    arena_free(&config->arena);
+}
+
+static void config_check_folder(struct config_reader *reader, const char *variable,
+                                const char *path)
+{
+    struct stat found;
+
+    if (path == NULL)
+        return;
+    if (stat(path, &found) != 0)
+        config_error(reader, "%s: expected an existing folder (%s)", variable, strerror(errno));
+    else if (!S_ISDIR(found.st_mode))
+        config_error(reader, "%s: expected a folder, not a file", variable);
+    else if (access(path, R_OK | X_OK) != 0)
+        config_error(reader, "%s: expected a folder that can be read (%s)", variable,
+                     strerror(errno));
+}
+
+int config_check_paths(struct config *config)
+{
+    struct config_reader reader = {.config = config};
+
+    config_check_folder(&reader, "BFM_SFM_PATH", config->sfm_path);
+    config_check_folder(&reader, "BFM_FRONTEND_PATH", config->frontend_path);
+    if (reader.rc != 0)
+        return reader.rc;
+    return config->errors.count > 0 ? ERR_INVALID : 0;
+}

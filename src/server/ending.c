@@ -1,0 +1,302 @@
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/server_internal.h"
+
+/*
+ *   SERVING ──signal──> DRAINING ──nothing under way──> CLOSING ──all closed──> FLUSHING ──> ENDED
+ *
+ * DRAINING: no new connections and runs; runs stop behind the step they are at, requests under way
+ * get their answers. A second signal, or BFM_SHUTDOWN_TIMEOUT, cancels the statements that run;
+ * what became of them is still recorded. Connections that are left when no run is any more are cut
+ * off. CLOSING: targets and state database. FLUSHING: the log. Every completion calls
+ * ending_advance().
+ */
+enum ending_state {
+    ENDING_SERVING,
+    ENDING_DRAINING,
+    ENDING_CLOSING,
+    ENDING_FLUSHING,
+    ENDING_ENDED,
+};
+
+static const struct sm_state ending_states[] = {
+    [ENDING_SERVING] = {"serving", SM_TO(ENDING_DRAINING)},
+    [ENDING_DRAINING] = {"draining", SM_TO(ENDING_CLOSING)},
+    [ENDING_CLOSING] = {"closing", SM_TO(ENDING_FLUSHING)},
+    [ENDING_FLUSHING] = {"flushing", SM_TO(ENDING_ENDED)},
+    [ENDING_ENDED] = {"ended", 0},
+};
+
+enum {
+    ABORT_AFTER_MS = 2000, /* hurried and no run left: peers have so long to take their answers */
+    FLUSH_MS = 2000,
+};
+
+static void ending_advance(struct server *server);
+
+static bool ending_has_open_target(const struct server *server)
+{
+    for (size_t i = 0; i < server->target_count; i++)
+        if (server->targets[i].target.backend != NULL)
+            return true;
+    return false;
+}
+
+/* The one place that knows what each state waits for. */
+static bool ending_is_waiting(const struct server *server)
+{
+    switch ((enum ending_state)server->ending.state) {
+    case ENDING_SERVING:
+        return true;
+    case ENDING_DRAINING:
+        return server->http != NULL || server->engine_busy || server->bringup_busy ||
+               server->catalog != NULL;
+    case ENDING_CLOSING:
+        return server->store != NULL || ending_has_open_target(server);
+    case ENDING_FLUSHING:
+        return server->sink != NULL;
+    case ENDING_ENDED:
+        return true;
+    }
+    abort();
+}
+
+static void ending_move(struct server *server, enum ending_state next)
+{
+    sm_move(&server->ending, (int)next);
+    if (next >= ENDING_CLOSING)
+        assert(server->http == NULL && server->catalog == NULL && !server->bringup_busy);
+    if (next >= ENDING_FLUSHING)
+        assert(server->store == NULL && !server->engine_made && server->api == NULL);
+    if (next == ENDING_ENDED)
+        assert(server->sink == NULL && server->signals == NULL);
+}
+
+/* --- draining --- */
+
+static void ending_on_http_stopped(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, http_op);
+
+    (void)rc;
+    server->http = NULL;
+    ending_advance(server);
+}
+
+static void ending_on_catalog_closed(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, catalog_op);
+
+    (void)rc;
+    server->catalog = NULL;
+    ending_advance(server);
+}
+
+static void ending_on_engine_idle(struct engine *engine)
+{
+    struct server *server = container_of(engine, struct server, engine);
+
+    server->engine_busy = false;
+    ending_advance(server);
+}
+
+static void ending_on_abort(struct timer *timer)
+{
+    struct server *server = container_of(timer, struct server, abort_timer);
+
+    if (server->http == NULL)
+        return;
+    log_write(LOG_WARN, "connections cut off",
+              LOG_INT("connections", http_server_connections(server->http)));
+    http_server_abort(server->http);
+}
+
+static void ending_hurry(struct server *server)
+{
+    if (server->hurried)
+        return;
+    server->hurried = true;
+    if (server->engine_made)
+        engine_cancel_all(&server->engine);
+    ending_advance(server);
+}
+
+static void ending_on_hurry(struct timer *timer)
+{
+    struct server *server = container_of(timer, struct server, hurry_timer);
+
+    log_write(LOG_WARN, "shutdown takes too long: running statements are cancelled");
+    ending_hurry(server);
+}
+
+static void ending_drain(struct server *server)
+{
+    struct sched *sched = loop_sched(server->loop);
+
+    ending_move(server, ENDING_DRAINING);
+    sched_start_timer(sched, &server->hurry_timer, server->config->shutdown_timeout_ms);
+    if (server->http != NULL) {
+        op_init(&server->http_op, ending_on_http_stopped);
+        http_server_stop(server->http, &server->http_op);
+    }
+    if (server->engine_made) {
+        server->engine_busy = true;
+        engine_stop(&server->engine, ending_on_engine_idle);
+    }
+    if (server->bringup_busy)
+        bringup_stop(&server->bringup);
+}
+
+/* The bring-up uses the catalog, and requests wait for its reindexes. */
+static void ending_close_catalog(struct server *server)
+{
+    if (server->catalog == NULL || server->catalog_closing || server->bringup_busy)
+        return;
+    server->catalog_closing = true;
+    op_init(&server->catalog_op, ending_on_catalog_closed);
+    catalog_close(server->catalog, &server->catalog_op);
+}
+
+/* --- closing --- */
+
+static void ending_on_store_closed(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, store_op);
+
+    (void)rc;
+    server->store = NULL;
+    ending_advance(server);
+}
+
+static void ending_on_target_closed(struct op *op, int rc)
+{
+    struct server_target *target = container_of(op, struct server_target, close_op);
+
+    (void)rc;
+    target->target.backend = NULL;
+    ending_advance(target->server);
+}
+
+static void ending_close(struct server *server)
+{
+    struct sched *sched = loop_sched(server->loop);
+
+    sched_stop_timer(sched, &server->hurry_timer);
+    sched_stop_timer(sched, &server->abort_timer);
+    ending_move(server, ENDING_CLOSING);
+    api_free(server->api);
+    server->api = NULL;
+    if (server->engine_made) {
+        engine_unlisten(&server->event_log);
+        engine_free(&server->engine);
+        server->engine_made = false;
+    }
+    for (size_t i = 0; i < server->target_count; i++) {
+        struct server_target *target = &server->targets[i];
+
+        if (target->target.backend == NULL)
+            continue;
+        op_init(&target->close_op, ending_on_target_closed);
+        target->target.backend->ops->close(target->target.backend, &target->close_op);
+    }
+    if (server->store != NULL) {
+        op_init(&server->store_op, ending_on_store_closed);
+        server->store->ops->close(server->store, &server->store_op);
+    }
+}
+
+static void ending_on_flushed(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, sink_op);
+
+    (void)rc;
+    server->sink = NULL;
+    ending_advance(server);
+}
+
+static void ending_flush(struct server *server)
+{
+    ending_move(server, ENDING_FLUSHING);
+    signals_stop(server->signals);
+    server->signals = NULL;
+    mem_free(server->targets);
+    server->targets = NULL;
+    server->target_count = 0;
+    log_write(LOG_INFO, "stopped", LOG_INT("longest_loop_us", loop_take_longest_us(server->loop)));
+    log_set_sink(NULL, NULL);
+    if (server->sink != NULL) {
+        op_init(&server->sink_op, ending_on_flushed);
+        sink_close(server->sink, &server->sink_op, FLUSH_MS);
+    }
+}
+
+static void ending_advance(struct server *server)
+{
+    enum ending_state state = (enum ending_state)server->ending.state;
+
+    if (state == ENDING_DRAINING) {
+        ending_close_catalog(server);
+        if (server->hurried && !server->engine_busy && server->http != NULL &&
+            !server->abort_timer.armed)
+            sched_start_timer(loop_sched(server->loop), &server->abort_timer, ABORT_AFTER_MS);
+    }
+    if (ending_is_waiting(server))
+        return;
+    if (state == ENDING_DRAINING)
+        ending_close(server);
+    else if (state == ENDING_CLOSING)
+        ending_flush(server);
+    else
+        ending_move(server, ENDING_ENDED);
+    if (server->ending.state != ENDING_ENDED)
+        ending_advance(server);
+}
+
+void ending_on_bringup_stopped(struct bringup *bringup)
+{
+    struct server *server = container_of(bringup, struct server, bringup);
+
+    server->bringup_busy = false;
+    ending_advance(server);
+}
+
+/* --- */
+
+void ending_init(struct server *server)
+{
+    sm_init(&server->ending, ending_states, "ending", ENDING_SERVING);
+    server->hurry_timer.fire = ending_on_hurry;
+    server->abort_timer.fire = ending_on_abort;
+}
+
+void ending_begin(struct server *server)
+{
+    ending_drain(server);
+    ending_advance(server);
+}
+
+bool ending_has_begun(const struct server *server)
+{
+    return server->ending.state != ENDING_SERVING;
+}
+
+bool ending_is_complete(const struct server *server)
+{
+    return server->ending.state == ENDING_ENDED;
+}
+
+void ending_on_signal(struct server *server, int signum)
+{
+    server->signals_seen++;
+    log_write(LOG_INFO, "signal received",
+              LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
+              LOG_INT("count", server->signals_seen));
+    if (!ending_has_begun(server))
+        ending_begin(server);
+    else
+        ending_hurry(server);
+}

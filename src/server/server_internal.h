@@ -1,0 +1,64 @@
+#ifndef BFM_SERVER_SERVER_INTERNAL_H
+#define BFM_SERVER_SERVER_INTERNAL_H
+
+#include "api/api.h"
+#include "base/sm.h"
+#include "http/http.h"
+#include "io/signals.h"
+#include "io/sink.h"
+#include "migrate/engine.h"
+#include "server/bringup.h"
+#include "server/catalog.h"
+#include "server/config.h"
+
+/* A connection and the op that closes it. */
+struct server_target {
+    struct engine_target target;
+    struct op close_op;
+    struct server *server;
+};
+
+/* Everything of one server. What exists and is not closed yet is not NULL. */
+struct server {
+    const struct config *config;
+    struct loop *loop;
+    struct sink *sink;
+    struct signals *signals;
+    struct store *store;
+    struct engine engine;
+    struct server_target *targets;
+    size_t target_count;
+    struct engine_listener event_log;
+    struct catalog *catalog;
+    struct bringup bringup;
+    struct api *api;
+    struct http_server *http;
+    int rc; /* why it could not start */
+
+    /* ending.c */
+    struct sm ending;
+    struct op http_op, catalog_op, store_op, sink_op;
+    struct timer hurry_timer, abort_timer;
+    unsigned signals_seen;
+    bool engine_made;  /* engine_init() was called and engine_free() not yet */
+    bool engine_busy;  /* runs are under way */
+    bool bringup_busy; /* it was started and has not stopped */
+    bool catalog_closing;
+    bool hurried;
+};
+
+/* targets.c: fills server->targets from the configuration and tells the engine. */
+int server_make_store(struct server *server, struct err *err);
+int server_make_targets(struct server *server, struct err *err);
+
+/* ending.c */
+void ending_init(struct server *server);
+/* Begins the end. What was never made is not waited for. */
+void ending_begin(struct server *server);
+/* A signal: the first begins the end, the second hurries it. */
+void ending_on_signal(struct server *server, int signum);
+bool ending_has_begun(const struct server *server);
+bool ending_is_complete(const struct server *server);
+void ending_on_bringup_stopped(struct bringup *bringup);
+
+#endif
