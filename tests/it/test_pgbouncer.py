@@ -1,0 +1,119 @@
+"""Through PgBouncer in transaction mode: no step needs a session, and none leaves anything on one (DESIGN.md §4)."""
+import pytest
+from api_helpers import up
+from once_helpers import check_all, in_threads, make_effects, step_id, write_steps
+
+# What each script leaves on its session, and how the next user of the session sees it.
+DIRT = {
+    "setting": ("SET search_path = pg_catalog;\nSET lock_timeout = '1234ms';\nSELECT 1;",
+                "SELECT count(*) FROM pg_settings WHERE name IN ('search_path', 'lock_timeout') AND source = 'session'"),
+    "set_config": ("SELECT set_config('bfm_test.canary', 'here', false);",
+                   "SELECT count(*) WHERE current_setting('bfm_test.canary', true) <> ''"),
+    "role": ("SET ROLE pg_monitor;\nRESET ROLE;\nSET ROLE pg_monitor;",
+             "SELECT count(*) WHERE current_user <> session_user"),
+    "temporary": ("CREATE TEMPORARY TABLE dirt (id int);\nINSERT INTO dirt VALUES (1);",
+                  "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()"),
+    "advisory": ("SELECT pg_advisory_lock(4711);",
+                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
+    "hidden_advisory": ("DO $$ BEGIN PERFORM pg_advisory_lock(4712); END $$;",
+                        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
+    "listen": ("LISTEN canary;", "SELECT count(*) FROM pg_listening_channels()"),
+    "prepared": ("PREPARE canary AS SELECT 1;", "SELECT count(*) FROM pg_prepared_statements"),
+    "cursor": ("DECLARE canary CURSOR WITH HOLD FOR SELECT 1;", "SELECT count(*) FROM pg_cursors WHERE is_holdable"),
+    "sequence": ("CREATE SEQUENCE s;\nSELECT nextval('s');", "SELECT 0"),
+}
+SESSIONS = 4  # default_pool_size of harness/pgbouncer.py
+
+
+@pytest.fixture
+def bfm(start_bfm, tree, postgres, pgbouncer, database, connection_env):
+    make_effects(postgres, database)
+    return start_bfm(connection_env("tenants", pgbouncer, database), tree=tree)
+
+
+def seen_on_all_sessions(postgres, pgbouncer, database, query):
+    """{pid: answer} of every server connection of the pool, asked as another client would."""
+    clients = [postgres.connect(database, host=pgbouncer.host, port=pgbouncer.port, user="bfm")
+               for _ in range(SESSIONS)]
+    seen = {}
+    try:
+        for client in clients:  # a transaction each, so that each has a server connection of its own
+            client.autocommit = False
+            with client.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid(), (%s)" % query)
+                pid, value = cursor.fetchone()
+                seen[pid] = value
+    finally:
+        for client in clients:
+            client.close()
+    assert len(seen) == SESSIONS
+    return seen
+
+
+def write_and_load(bfm, tree, name, text):
+    tree.write("postgresql/tenants/20250101000000_%s.up.sql" % name, text)
+    assert bfm.client.post("/api/v1/migrations/reindex").status == 200
+    return "20250101000000_%s_postgresql_tenants" % name
+
+
+def test_many_requests_at_once(bfm, tree, postgres, database):
+    write_steps(tree, 3)
+    assert bfm.client.post("/api/v1/migrations/reindex").json["total"] == 3
+    schemas = ["t%d" % index for index in range(10)]
+    answers = in_threads(12, lambda index: up(bfm.client, "tenants", schemas=schemas[index % 3:]))
+    assert [answer.status for answer in answers] == [200] * 12, answers
+    check_all(bfm, postgres, database, schemas, 3)
+
+
+@pytest.mark.parametrize("name", sorted(set(DIRT) - {"sequence"}))
+def test_the_check_sees_dirt(postgres, pgbouncer, database, name):
+    """What another client leaves behind without cleaning is seen."""
+    text, query = DIRT[name]
+    client = postgres.connect(database, host=pgbouncer.host, port=pgbouncer.port, user="bfm")
+    with client.cursor() as cursor:
+        for statement in text.rstrip(";").split(";\n"):
+            cursor.execute(statement)
+    client.close()
+    assert sum(seen_on_all_sessions(postgres, pgbouncer, database, query).values()) > 0
+
+
+@pytest.mark.parametrize("name", sorted(DIRT))
+def test_nothing_is_left_on_a_session(bfm, tree, postgres, pgbouncer, database, name):
+    text, query = DIRT[name]
+    migration = write_and_load(bfm, tree, name, text)
+    schemas = ["d%d" % index for index in range(8)]
+    answer = up(bfm.client, "tenants", schemas=schemas)
+    assert answer.status == 200, answer
+    assert answer.json["applied"] == ["%s_%s" % (schema, migration) for schema in schemas]
+    seen = seen_on_all_sessions(postgres, pgbouncer, database, query)
+    assert set(seen.values()) == {0}, seen
+
+
+@pytest.mark.parametrize("name", ["setting", "temporary", "advisory", "listen"])
+def test_nothing_is_left_by_a_script_that_fails(bfm, tree, postgres, pgbouncer, database, name):
+    text, query = DIRT[name]
+    write_and_load(bfm, tree, name, text + "\nSELECT 1/0;")
+    answer = up(bfm.client, "tenants", schemas=["d%d" % index for index in range(8)])
+    assert answer.status == 206 and len(answer.json["errors"]) == 8, answer
+    assert set(seen_on_all_sessions(postgres, pgbouncer, database, query).values()) == {0}
+
+
+@pytest.mark.parametrize("name", ["setting", "temporary", "advisory", "role"])
+def test_a_dirty_script_does_not_disturb_the_next_step(start_bfm, tree, postgres, database, connection_env, name):
+    """Straight to PostgreSQL, by one connection: the next step of the lane and of other lanes come behind it."""
+    make_effects(postgres, database)
+    tree.write("postgresql/tenants/20241231000000_dirt.up.sql", DIRT[name][0])
+    write_steps(tree, 2)
+    bfm = start_bfm(connection_env("tenants", postgres, database, MAX_OPEN_CONNS=1), tree=tree)
+    schemas = ["a", "b", "c"]
+    answer = up(bfm.client, "tenants", schemas=schemas)
+    assert answer.status == 200 and len(answer.json["applied"]) == 9, answer
+    for schema in schemas:
+        tables = postgres.query(database, "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY 1", (schema,))
+        assert tables == [("t1",), ("t2",)]
+    owners = postgres.query(database, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('a', 'b', 'c')")
+    assert owners == [("bfm",)]
+    held = postgres.query(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+                          "(SELECT oid FROM pg_database WHERE datname = current_database())")
+    assert held == [(0,)]
+    assert step_id(1) in answer.text
