@@ -37,6 +37,8 @@ struct lane {
     struct backend_step step_request;
     struct backend_result step_result;
     struct store_record records[2];
+    struct store_caller
+        caller;         /* of the step's own records: the request's, perhaps with more context */
     struct err failure; /* code != 0: why it failed */
     enum run_item_kind outcome;
     enum lock_news news;
@@ -61,15 +63,19 @@ const char *lane_schema(const struct lane *lane,
 bool lane_check_requirements(struct lane *lane);
 
 /* lane_step.c */
+const struct plan_node *lane_node(const struct lane *lane); /* of the step it is at */
 void lane_announce(struct lane *lane); /* an event for each step that is planned to run */
 /* Settles the steps that need no target; false when none is left to run. */
 bool lane_skip_to_runnable(struct lane *lane);
+void lane_begin_item(struct lane *lane);
+void lane_finish_step(struct lane *lane, enum run_item_kind kind);
+void lane_note_failure(struct lane *lane, int rc); /* reason: what lane->op.err says */
+
+/* lane_record.c */
 void lane_prepare_step(struct lane *lane);
 int lane_write_claim(struct lane *lane);
 int lane_write_outcome(struct lane *lane);
 void lane_judge_outcome(struct lane *lane);
-void lane_note_failure(struct lane *lane, int rc); /* reason: what lane->op.err says */
 void lane_note_unrecorded(struct lane *lane);
-void lane_finish_step(struct lane *lane, enum run_item_kind kind);
 
 #endif

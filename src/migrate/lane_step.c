@@ -1,7 +1,6 @@
-/* What a lane knows and writes about its steps: results, records, events. */
+/* What becomes of the steps of a lane: results, events, and the steps that need no target. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "migrate/lane_internal.h"
 
@@ -52,7 +51,7 @@ const char *lane_schema(const struct lane *lane, const struct plan_node *node)
     return schema != NULL ? schema : "";
 }
 
-static const struct plan_node *lane_node(const struct lane *lane)
+const struct plan_node *lane_node(const struct lane *lane)
 {
     return &lane->run->graph.nodes[lane_step(lane)->node];
 }
@@ -75,7 +74,7 @@ static enum run_event_kind lane_event_of(enum run_item_kind kind)
     return RUN_EVENT_FAILED;
 }
 
-static void lane_begin_item(struct lane *lane)
+void lane_begin_item(struct lane *lane)
 {
     const struct plan_node *node = lane_node(lane);
 
@@ -290,126 +289,4 @@ bool lane_skip_to_runnable(struct lane *lane)
         if (!lane_settle_locally(lane))
             return true;
     return false;
-}
-
-/* --- the step under way --- */
-
-void lane_prepare_step(struct lane *lane)
-{
-    const struct plan_node *node = lane_node(lane);
-    bool is_new = true;
-
-    lane_begin_item(lane);
-    for (size_t i = 0; i < lane->result->count; i++)
-        if (strcmp(lane->items[i].schema, lane->item.schema) == 0)
-            is_new = false;
-    lane->step_request = (struct backend_step){
-        .migration = node->migration,
-        .direction = lane->run->request.kind == RUN_UP ? BACKEND_UP : BACKEND_DOWN,
-        .schema = lane->item.schema,
-        .run_id = lane->run->pub.id,
-        .schema_is_new = is_new,
-    };
-}
-
-static struct store_record lane_record(const struct lane *lane, enum store_event event,
-                                       const struct plan_node *node)
-{
-    bool is_up = lane->run->request.kind == RUN_UP;
-
-    return (struct store_record){
-        .event = event,
-        .migration = node->migration,
-        .schema = lane_schema(lane, node),
-        .caller = &lane->run->request.caller,
-        .run_id = lane->run->pub.id,
-        .checksum = is_up ? node->migration->up.checksum : NULL,
-        .at_us = clock_wall_us(),
-    };
-}
-
-int lane_write_claim(struct lane *lane)
-{
-    struct store *store = lane->run->pub.engine->store;
-
-    lane->records[0] = lane_record(lane, STORE_PENDING, lane_node(lane));
-    return store->ops->write(store, &lane->op, lane->records, 1);
-}
-
-void lane_judge_outcome(struct lane *lane)
-{
-    bool is_up = lane->run->request.kind == RUN_UP;
-    bool was_done = lane->step_result.outcome == BACKEND_WAS_DONE;
-
-    if (lane->failure.code != 0) {
-        lane->outcome = RUN_ITEM_FAILED;
-        lane->news = LOCK_NEWS_NONE;
-        lane->record_event = is_up ? STORE_FAILED : STORE_UNDO_FAILED;
-    } else if (is_up) {
-        lane->outcome = was_done ? RUN_ITEM_SKIPPED : RUN_ITEM_APPLIED;
-        lane->news = LOCK_NEWS_APPLIED;
-        lane->record_event = was_done ? STORE_FOUND_APPLIED : STORE_APPLIED;
-    } else {
-        lane->outcome = was_done ? RUN_ITEM_NOT_APPLIED : RUN_ITEM_APPLIED;
-        lane->news = LOCK_NEWS_UNDONE;
-        lane->record_event = was_done ? STORE_FOUND_NOT_APPLIED : STORE_ROLLED_BACK;
-    }
-}
-
-/* The next step that will run if this one succeeds; NULL if there is none. */
-static const struct plan_node *lane_peek(const struct lane *lane)
-{
-    const struct plan *plan = &lane->plan->plan;
-
-    if (lane->run->request.kind != RUN_UP)
-        return NULL;
-    for (size_t i = lane->at + 1; i < plan->step_count; i++) {
-        const struct plan_node *node = &lane->run->graph.nodes[plan->steps[i].node];
-        const struct engine_target *target =
-            engine_target(lane->run->pub.engine, node->migration->connection);
-
-        if (plan->steps[i].action == PLAN_REFUSE || target == NULL || target->backend == NULL)
-            return NULL;
-        if (plan->steps[i].action == PLAN_RUN)
-            return node;
-    }
-    return NULL;
-}
-
-int lane_write_outcome(struct lane *lane)
-{
-    struct store *store = lane->run->pub.engine->store;
-    bool succeeded = lane->outcome == RUN_ITEM_APPLIED || lane->outcome == RUN_ITEM_SKIPPED;
-    const struct plan_node *next = succeeded && lane->run->stop == 0 ? lane_peek(lane) : NULL;
-    size_t count = 1;
-
-    lane->records[0] = lane_record(lane, lane->record_event, lane_node(lane));
-    if (lane->outcome == RUN_ITEM_FAILED)
-        lane->records[0].error = err_text(&lane->failure);
-    if (lane->record_event == STORE_FOUND_APPLIED && lane->step_result.applied_at_us > 0)
-        lane->records[0].at_us = lane->step_result.applied_at_us;
-    if (next != NULL &&
-        (lane->next_lock.held || lock_try(&lane->run->pub.engine->locks, &lane->next_lock,
-                                          next->migration->id, lane_schema(lane, next))))
-        lane->records[count++] = lane_record(lane, STORE_PENDING, next);
-    return store->ops->write(store, &lane->op, lane->records, count);
-}
-
-void lane_note_unrecorded(struct lane *lane)
-{
-    struct err *err = &lane->run->pub.err;
-    const struct plan_node *node = lane_node(lane);
-
-    if (lane->outcome == RUN_ITEM_FAILED)
-        err_set(err, ERR_STORE,
-                "%s failed in schema \"%s\" (%s), and the state database did not record it: %s",
-                node->migration->id, lane_schema(lane, node), err_text(&lane->failure),
-                err_text(&lane->op.err));
-    else
-        err_set(
-            err, ERR_STORE,
-            "the target is ahead of the state database: %s took effect in schema \"%s\" but could not be recorded "
-            "(%s); the next run or a reconcile catches up",
-            node->migration->id, lane_schema(lane, node), err_text(&lane->op.err));
-    lane->result->err = *err;
 }

@@ -154,7 +154,8 @@ static int reconcile_index_state(struct reconcile_full *rec, bool *more)
     return 0;
 }
 
-/* Adds a repair unless a run holds the migration: then that run records what it finds. */
+/* Adds a repair, unless the row is of another connection to the same database, or a run holds the
+ * migration and records itself what it finds. */
 static void reconcile_add_repair(struct reconcile_full *rec, const char *id, const char *schema,
                                  const struct backend_journal_row *row)
 {
@@ -164,6 +165,8 @@ static void reconcile_add_repair(struct reconcile_full *rec, const char *id, con
         reconcile_target(rec)->unknown++;
         return;
     }
+    if (strcmp(migration->connection, reconcile_target(rec)->connection) != 0)
+        return;
     if (!lock_try(&rec->engine->locks, &rec->locks[rec->record_count], migration->id, schema))
         return;
     rec->records[rec->record_count++] = (struct store_record){

@@ -140,20 +140,34 @@ static bool run_row_blocks_undo(const struct run_full *run, const struct migrati
     return false;
 }
 
-static int run_check_dependent(struct run_full *run)
+/* Adds the dependent to the reason of the refusal if it is applied where it matters. */
+static void run_check_dependent(struct run_full *run)
 {
     const struct migration *dependent = run->dependents[run->dependent_at];
 
     for (size_t i = 0; i < run->dependent_rows.count; i++) {
         const struct store_execution *row = &run->dependent_rows.rows[i];
 
-        if (run_row_blocks_undo(run, dependent, row))
-            return err_set(&run->pub.err, ERR_CONFLICT,
-                           "applied migration %s (schema %s) depends on %s; undo it first or set "
-                           "ignore_dependencies",
-                           dependent->id, row->schema, run->request.migration->id);
+        if (!run_row_blocks_undo(run, dependent, row))
+            continue;
+        if (run->blockers.len > 0)
+            buf_puts(&run->blockers, ", ");
+        buf_printf(&run->blockers, "%s (schema %s)", dependent->id, row->schema);
+        return;
     }
-    return 0;
+}
+
+static bool run_end_dependents(struct run_full *run)
+{
+    if (run->blockers.len == 0 && run->blockers.rc == 0) {
+        run_move(run, RUN_INDEXING);
+        return true;
+    }
+    err_set(&run->pub.err, ERR_CONFLICT,
+            "applied migrations depend on %s: %s%s; undo them first or set ignore_dependencies",
+            run->request.migration->id, buf_str(&run->blockers),
+            run->blockers.rc != 0 ? ", ..." : "");
+    return run_fail(run, ERR_CONFLICT, NULL);
 }
 
 static bool run_start_dependents(struct run_full *run)
@@ -173,19 +187,17 @@ static bool run_next_dependent(struct run_full *run)
 
     if (run->rc != 0)
         return run_fail(run, run->rc, &run->op.err);
-    if (run->dependent_at < run->dependent_count && run->dependent_rows.arena.blocks != NULL) {
-        if (run_check_dependent(run) != 0)
-            return run_fail(run, ERR_CONFLICT, NULL);
-        run->dependent_at++;
+    if (run->dependent_asked) {
+        run_check_dependent(run);
         arena_free(&run->dependent_rows.arena);
-        run->dependent_rows.count = 0;
+        run->dependent_asked = false;
+        run->dependent_at++;
     }
     if (run->stop != 0)
         return run_fail(run, run->stop, NULL);
-    if (run->dependent_at == run->dependent_count) {
-        run_move(run, RUN_INDEXING);
-        return true;
-    }
+    if (run->dependent_at == run->dependent_count)
+        return run_end_dependents(run);
+    run->dependent_asked = true;
     run->rc = store->ops->get_executions(store, &run->op, run->dependents[run->dependent_at]->id,
                                          RUN_DEPENDENT_ROWS, &run->dependent_rows);
     return run->rc != 0;

@@ -2,6 +2,7 @@
 #define BFM_MIGRATE_RUN_INTERNAL_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/sm.h"
 #include "migrate/engine.h"
 
@@ -11,7 +12,8 @@ enum {
     RUN_LANES_PER_SLICE = 64, /* lanes started in one turn of the loop */
     RUN_ROWS_PER_SLICE = 5000,
     RUN_SKIPS_PER_WRITE = 1000,
-    RUN_PLANS_KEPT = 64, /* plans shared between lanes with the same applied bits */
+    RUN_BLOCKERS_MAX = 700, /* bytes of names in the refusal of an undo */
+    RUN_PLANS_KEPT = 64,    /* plans shared between lanes with the same applied bits */
 };
 
 /* A plan with the applied bits that led to it, shared by `users` lanes. */
@@ -51,7 +53,9 @@ struct run_full {
     /* undo: who depends on it */
     const struct migration **dependents;
     size_t dependent_count, dependent_at;
+    bool dependent_asked;
     struct store_executions dependent_rows;
+    struct buf blockers; /* applied dependents, for the refusal; its rc says that there are more */
 
     /* lanes under way */
     size_t next_lane, active, limit;

@@ -24,6 +24,7 @@ void run_unref(struct run_full *run)
     map_free(&run->lane_by_schema);
     arena_free(&run->rows.arena);
     arena_free(&run->dependent_rows.arena);
+    buf_free(&run->blockers);
     plan_graph_free(&run->graph);
     registry_unref(run->registry);
     mem_free(run->skips);
@@ -162,6 +163,7 @@ static int run_init(struct run_full *run, struct engine *engine, const struct ru
 
     arena_init(&run->arena);
     list_init(&run->lanes);
+    buf_init(&run->blockers, RUN_BLOCKERS_MAX);
     map_init(&run->plans);
     map_init(&run->node_by_id);
     map_init(&run->lane_by_schema);

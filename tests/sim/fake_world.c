@@ -189,6 +189,8 @@ static void fake_record(struct fake_world *world, const struct store_record *rec
     if (record->event == STORE_ROLLED_BACK || record->event == STORE_FOUND_NOT_APPLIED)
         fake_world_set_belief(world, id, record->schema, false);
     world->skips += record->event == STORE_SKIPPED;
+    if (strstr(record->caller->execution_context, "executed_dependencies") != NULL)
+        snprintf(world->context, sizeof(world->context), "%s", record->caller->execution_context);
 }
 
 static int fake_write(struct store *store, struct op *op, const struct store_record *records,

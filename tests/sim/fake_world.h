@@ -38,6 +38,7 @@ struct fake_world {
     char log[65536];    /* "pending id@schema\n" ...: what the store was told, in order */
     size_t log_len;
     unsigned skips;
+    char context[512]; /* the last execution context that names dependencies */
 };
 
 void fake_world_init(struct fake_world *world, const struct registry_file *files, size_t count);

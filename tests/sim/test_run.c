@@ -18,6 +18,7 @@ static const struct registry_file files[] = {
             "-- bfm-depends: first\nCREATE TABLE second (id int);"),
     FILE_OF("postgresql/core/20250102000000_second.down.sql", "DROP TABLE second;"),
     FILE_OF("postgresql/core/20250103000000_third.up.sql", "CREATE TABLE third (id int);"),
+    FILE_OF("postgresql/other/20250105000000_elsewhere.up.sql", "CREATE TABLE elsewhere (id int);"),
     FILE_OF("postgresql/core/core_users_20250104000000_users.sql", "CREATE TABLE users (id int);"),
     FILE_OF("postgresql/core/core_users_20250104000000_users_down.sql", "DROP TABLE users;"),
 };
@@ -469,6 +470,43 @@ static void test_down_refuses_what_others_need(void **state)
     fake_world_free(&world);
 }
 
+static void test_down_of_what_never_ran(void **state)
+{
+    static const char *const schemas[] = {"a"};
+    struct run_request down;
+    struct fake_world world;
+    struct run *run;
+
+    (void)state;
+    fake_world_init(&world, files, ARRAY_SIZE(files));
+    down =
+        down_request(&world, FIRST, schemas, 1); /* SECOND depends on it and has no rows either */
+    run = run_to_end(&world, &down);
+    assert_int_equal(count_kind(run, RUN_ITEM_NOT_APPLIED), 1);
+    run_free(run);
+    fake_world_free(&world);
+}
+
+static void test_parent_names_the_dependencies_that_ran(void **state)
+{
+    static const char *const schemas[] = {"a"};
+    struct run_request request = up_request(schemas, 1);
+    struct fake_world world;
+    struct run *run;
+
+    (void)state;
+    request.filter.version = "20250102000000";
+    request.caller.execution_context = "{\"method\":\"POST\"}";
+    fake_world_init(&world, files, ARRAY_SIZE(files));
+    run = run_to_end(&world, &request);
+    assert_int_equal(count_kind(run, RUN_ITEM_APPLIED), 2);
+    assert_true(run->lanes[0].items[0].dependency);
+    assert_string_equal(world.context,
+                        "{\"method\":\"POST\",\"executed_dependencies\":[\"" FIRST "\"]}");
+    run_free(run);
+    fake_world_free(&world);
+}
+
 static void on_reconciled(struct reconcile *reconcile)
 {
     bool *flag = reconcile->data;
@@ -488,6 +526,7 @@ static void test_reconcile_repairs_both_ways(void **state)
     fake_world_set_effect(&world, FIRST, "a", true);
     fake_world_set_belief(&world, SECOND, "a", true);
     fake_world_set_effect(&world, "gone_migration", "a", true);
+    fake_world_set_effect(&world, "20250105000000_elsewhere_postgresql_other", "a", true);
     assert_int_equal(reconcile_start(&world.engine, NULL, on_reconciled, &done, &rec, &err), 0);
     fake_world_settle(&world);
     assert_true(done);
@@ -560,6 +599,8 @@ int main(void)
         cmocka_unit_test(test_state_gone_says_that_the_target_is_ahead),
         cmocka_unit_test(test_down_undoes_once),
         cmocka_unit_test(test_down_refuses_what_others_need),
+        cmocka_unit_test(test_down_of_what_never_ran),
+        cmocka_unit_test(test_parent_names_the_dependencies_that_ran),
         cmocka_unit_test(test_reconcile_repairs_both_ways),
         cmocka_unit_test(test_stop_finishes_running_steps_only),
     };
