@@ -1,5 +1,6 @@
 #include "base/map.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -13,14 +14,23 @@ struct map_entry {
     void *value;
 };
 
+/* The first caller's choice counts, whichever thread it is on. */
+static uint64_t map_seed(void)
+{
+    static _Atomic uint64_t seed;
+    uint64_t none = 0, mine;
+
+    if (seed != 0)
+        return seed;
+    hash_random(&mine, sizeof(mine));
+    atomic_compare_exchange_strong(&seed, &none, mine | 1);
+    return seed;
+}
+
 static uint64_t map_hash(const void *key, size_t len)
 {
-    static uint64_t seed;
-    uint64_t hash;
+    uint64_t hash = hash_fnv1a(map_seed(), key, len);
 
-    if (seed == 0)
-        hash_random(&seed, sizeof(seed));
-    hash = hash_fnv1a(seed, key, len);
     hash ^= hash >> 32; /* the table uses the low bits; FNV mixes the high ones better */
     return hash * UINT64_C(0x9e3779b97f4a7c15) >> 16;
 }
