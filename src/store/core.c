@@ -147,23 +147,28 @@ static bool core_refuse_unprepared(const struct store_core *core, struct list *r
 }
 
 /* Every write with a smaller number has ended. */
-static uint64_t core_oldest_write(const struct store_core *core)
+static uint64_t core_oldest_write(const struct store_core *core, bool of_skips_too)
 {
     const struct list *const lists[] = {&core->writes, &core->syncs, &core->batch};
     uint64_t oldest = UINT64_MAX;
 
-    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-        const struct request *first = core_first(lists[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        list_foreach(node, lists[i]) {
+            const struct request *request = container_of(node, struct request, link);
 
-        if (first != NULL && first->seq < oldest)
-            oldest = first->seq;
-    }
+            if (request->only_skips && !of_skips_too)
+                continue;
+            if (request->seq < oldest)
+                oldest = request->seq;
+            break;
+        }
     return oldest;
 }
 
 static void core_deal_reads(struct store_core *core)
 {
-    uint64_t oldest = core_oldest_write(core);
+    uint64_t oldest = core_oldest_write(core, true);
+    uint64_t oldest_but_skips = core_oldest_write(core, false);
     struct list ready;
     struct list *node;
 
@@ -171,7 +176,8 @@ static void core_deal_reads(struct store_core *core)
     list_foreach_safe(at, &core->reads) {
         struct request *request = container_of(at, struct request, link);
 
-        if (request->seq > oldest && request->kind != REQUEST_PING)
+        if (request->seq > (request->kind == REQUEST_SKIPPED ? oldest : oldest_but_skips) &&
+            request->kind != REQUEST_PING)
             continue;
         list_remove(at);
         list_push_back(&ready, at);
@@ -345,10 +351,12 @@ int core_write(struct store *store, struct op *op, const struct store_record *re
     if (only_skips && core_is_full(core, count, bytes))
         return op_refuse(op, ERR_LIMIT,
                          "too much waits for the state database; skips are not recorded now");
-    return core_start(
-        store, op,
-        &(struct request){
-            .kind = REQUEST_WRITE, .records = records, .record_count = count, .bytes = bytes});
+    return core_start(store, op,
+                      &(struct request){.kind = REQUEST_WRITE,
+                                        .records = records,
+                                        .record_count = count,
+                                        .bytes = bytes,
+                                        .only_skips = only_skips});
 }
 
 int core_sync(struct store *store, struct op *op, const struct registry *registry)

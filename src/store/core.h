@@ -11,7 +11,8 @@
  * kinds implement `struct core_ops`.
  *
  * Order: writes go in batches, one batch at a time, in the order of their start. A read begins once
- * every write started before it has ended. A ping waits for nobody. A sync goes in steps, between
+ * every write started before it has ended; writes of skips alone are waited for by reads of skips
+ * alone, as nothing else shows them. A ping waits for nobody. A sync goes in steps, between
  * which other batches may run: it touches no column that they write.
  */
 enum request_kind {
@@ -48,6 +49,7 @@ struct request {
     const struct store_record *records; /* write */
     size_t record_count;
     size_t bytes;
+    bool only_skips;
     const struct registry *registry;  /* sync */
     const struct store_scope *scopes; /* applied */
     size_t scope_count;

@@ -1,6 +1,8 @@
 #ifndef BFM_STORE_SQLITE_PRIVATE_H
 #define BFM_STORE_SQLITE_PRIVATE_H
 
+#include "base/buf.h"
+#include "base/map.h"
 #include "driver/sqlite.h"
 #include "io/loop.h"
 #include "store/core.h"
@@ -23,6 +25,18 @@ struct store_sqlite {
 
 /* sqlite_schema.c: makes the tables, or refuses those of an older layout. */
 int sqlite_schema_ensure(struct sqlite *db, struct err *err);
+
+/* One batch. */
+struct sqlite_write {
+    struct sqlite *db;
+    struct map listed;         /* migrations whose list row is known to be there */
+    struct buf error, context; /* texts that had to be cleaned */
+    int64_t now_us;
+};
+
+/* sqlite_record.c: one record and its effects, within a transaction. */
+int sqlite_write_record(struct sqlite_write *write, const struct store_record *record,
+                        struct err *err);
 
 /* sqlite_write.c: the writes of a batch in one transaction; sets rc of each. */
 void sqlite_write_batch(struct store_sqlite *lite, struct list *batch);

@@ -216,6 +216,6 @@ void sqlite_sync_step(struct store_sqlite *lite, struct request *request)
         if (request->rc == 0)
             request->rc = sqlite_sync_commit_some(lite->db, request->state, err);
     }
-    if (request->rc == 0)
+    if (request->rc == 0 && request->state != NULL)
         request->more = sqlite_sync_has_more(request->state);
 }

@@ -14,8 +14,9 @@
  * from them. One implementation per database kind behind `struct store_ops`. Tables: bfm-api.md §7.
  *
  * Every operation keeps the contract of base/op.h. Operations of one store take effect in the order
- * in which they were started: a read sees every write started before it. Writes started in one turn
- * travel in one transaction. While the database is away operations fail with ERR_STORE (reason
+ * in which they were started: a read sees every write started before it (rows of skips may follow
+ * later, but only get_skipped() shows them, and it waits). Writes started in one turn travel in one
+ * transaction. While the database is away operations fail with ERR_STORE (reason
  * without host, user or password); the store reconnects by itself.
  */
 struct store {

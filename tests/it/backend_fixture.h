@@ -1,6 +1,8 @@
 #ifndef BFM_TESTS_BACKEND_FIXTURE_H
 #define BFM_TESTS_BACKEND_FIXTURE_H
 
+#include <unistd.h>
+
 #include "pg_fixture.h"
 
 #include "backend/postgresql.h"
@@ -67,8 +69,10 @@ static inline int world_setup(void **state)
     struct pg_settings admin = fixture_settings();
 
     world->loop = loop_create();
-    world->settings = (struct backend_pg_settings){
-        .connection = "core", .pool = fixture_settings(), .create_schema = true};
+    world->settings = (struct backend_pg_settings){.connection = "core",
+                                                   .pool = fixture_settings(),
+                                                   .lock_wait_ms = 30000,
+                                                   .create_schema = true};
     admin.application_name = "bfm test admin";
     world->admin = pg_pool_create(world->loop, &admin);
     admin_text(world, "SET client_min_messages=error; DROP SCHEMA IF EXISTS bfm, s CASCADE");
@@ -132,7 +136,7 @@ static inline void go(struct world *world, struct going *going, struct backend *
 
     *going = (struct going){.started = 0};
     waited_init(&going->waited, world->loop);
-    snprintf(going->run_id, sizeof(going->run_id), "run-%u", ++runs);
+    snprintf(going->run_id, sizeof(going->run_id), "run-%d-%u", (int)getpid(), ++runs);
     going->step = (struct backend_step){.migration = migration,
                                         .direction = direction,
                                         .schema = schema,

@@ -44,6 +44,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_exact_layout),
         STORE_TEST(test_older_layouts_are_left_alone),
         STORE_TEST(test_two_stores_at_once),
+        STORE_TEST(test_many_prepare_at_once),
         STORE_TEST(test_sync),
         STORE_TEST(test_many_migrations),
         STORE_TEST(test_many_schemas),

@@ -4,7 +4,9 @@ import http.client
 import threading
 import urllib.parse
 
+import pytest
 from api_helpers import up
+from harness.postgres import Postgres
 from harness.processes import wait_until
 
 LOST = (OSError, http.client.HTTPException)  # what a client sees of a server that dies
@@ -91,6 +93,18 @@ def finish(bfm, schemas, count, attempts=5, **fields):
     assert set(answer.json["applied"] + answer.json["skipped"]) == wanted
     assert len(answer.json["applied"] + answer.json["skipped"]) == len(wanted)
     return answer.json
+
+
+@pytest.fixture
+def durable_postgres():
+    """As private_postgres, but what was committed survives kill(), as in production."""
+    server = Postgres({"synchronous_commit": "on"})
+    try:
+        yield server.start()
+    finally:
+        if server.process is not None:
+            server.resume()
+        server.stop()
 
 
 class Background:

@@ -69,8 +69,11 @@ static inline int wait_for(struct waited *waited, int rc)
 {
     if (rc != 0)
         return rc;
-    while (!waited->done)
+    while (!waited->done) {
         loop_run(waited->loop);
+        if (!waited->done && !uv_loop_alive(loop_uv(waited->loop)))
+            fail_msg("nothing is left to wait for");
+    }
     return waited->rc;
 }
 

@@ -24,9 +24,10 @@ static enum fixture_kind fixture_kind;
 struct fixture {
     struct loop *loop;
     struct store *store;
-    char place[256];    /* path or schema */
-    char folder[200];   /* of the SQLite file */
-    struct sqlite *raw; /* for looking and changing behind the store's back */
+    struct store *other; /* a second one on the same place; NULL in most tests */
+    char place[256];     /* path or schema */
+    char folder[200];    /* of the SQLite file */
+    struct sqlite *raw;  /* for looking and changing behind the store's back */
     PGconn *raw_pg;
     const char *port; /* NULL: the server's own */
 };
@@ -196,6 +197,8 @@ static inline int fixture_tear_down(void **state)
 {
     struct fixture *f = *state;
 
+    if (f->other != NULL)
+        fixture_close_store(f, f->other);
     if (f->store != NULL)
         fixture_close_store(f, f->store);
     fixture_drop(f);
@@ -221,7 +224,8 @@ static inline void sample_init(struct sample *sample, const char *version, const
                                             .schema = schema,
                                             .table = "",
                                             .up.file = "up.sql"}};
-    snprintf(sample->id, sizeof(sample->id), "%s_%s_postgresql_%s", version, name, connection);
+    assert_true(snprintf(sample->id, sizeof(sample->id), "%s_%s_postgresql_%s", version, name,
+                         connection) < (int)sizeof(sample->id));
     sample->migration.id = sample->id;
 }
 

@@ -114,7 +114,7 @@ static void test_away_and_back(void **state)
     proxy_stop(&proxy);
 }
 
-/* Other sessions of the role are ended under way, as a restart does. */
+/* The connections are ended under way, as a restart does. */
 static void test_killed_while_writing(void **state)
 {
     enum {
@@ -253,6 +253,11 @@ static void test_bad_file(void **state)
     record.run_id = "run2";
     must_write(f, &record, 1);
     assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_history"), 1);
+    /* a table less: it is made again, by a new connection */
+    raw_exec(f, "DROP TABLE migrations_skipped");
+    record.event = STORE_SKIPPED;
+    assert_int_equal(try_write(f, &record, 1, &err), ERR_STORE);
+    must_write(f, &record, 1);
 }
 
 static void test_no_folder(void **state)

@@ -50,7 +50,9 @@ static const char adopted_rows[] =
     " ('20250101000003_tenants_postgresql_core', 'tenant_a', '20250101000003', 'core',"
     "  'postgresql', 'success', NULL),"
     " ('20250101000003_tenants_postgresql_core', 'tenant_a', '20250101000003', 'core',"
-    "  'postgresql', 'failed', 'undo failed');"
+    "  'postgresql', 'failed', 'undo failed');";
+
+static const char adopted_executions_pg[] =
     "INSERT INTO migrations_executions (migration_id, schema, version, connection, backend, status,"
     " applied, applied_at, created_at, updated_at) VALUES"
     " ('20250101000000_ok_postgresql_core', 'core', '20250101000000', 'core', 'postgresql',"
@@ -67,6 +69,7 @@ static void adopted_make(struct fixture *f)
     snprintf(sql, sizeof(sql), adopted_pg, name, name);
     raw_exec(f, sql);
     raw_exec(f, adopted_rows);
+    raw_exec(f, adopted_executions_pg);
 }
 
 static void assert_adopted(struct fixture *f, const char *id, const char *status, bool applied,
@@ -81,13 +84,9 @@ static void assert_adopted(struct fixture *f, const char *id, const char *status
     arena_free(&keep.arena);
 }
 
-static void adopted_check(struct fixture *f)
+static void adopted_check_statuses(struct fixture *f)
 {
-    static const char *const schemas[] = {"core", "tenant_a"};
-    const struct store_scope scope = {"core", schemas, 2};
-    struct store_executions applied;
     struct store_statuses statuses;
-    struct store_event_rows history;
     struct waited waited;
 
     assert_adopted(f, "20250101000000_ok_postgresql_core", "applied", true, "");
@@ -99,6 +98,16 @@ static void adopted_check(struct fixture *f)
     must_be_done(&waited, f->store->ops->get_statuses(f->store, &waited.op, NULL, &statuses));
     assert_int_equal(statuses.count, 5); /* without the two that are no base IDs */
     arena_free(&statuses.arena);
+}
+
+static void adopted_check(struct fixture *f)
+{
+    static const char *const schemas[] = {"core", "tenant_a"};
+    const struct store_scope scope = {"core", schemas, 2};
+    struct store_executions applied;
+    struct store_event_rows history;
+
+    adopted_check_statuses(f);
     applied = must_get_applied(f, &scope, 1);
     assert_int_equal(applied.count, 3);
     assert_string_equal(applied.rows[0].migration_id, "20250101000000_ok_postgresql_core");
@@ -122,8 +131,12 @@ static void test_adoption(void **state)
     struct fixture *f = *state;
     struct sample sample;
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind != FIXTURE_POSTGRESQL) { /* no older server has written such a file */
+        must_prepare(f);
+        raw_exec(f, adopted_rows);
+        adopted_check_statuses(f);
         return;
+    }
     adopted_make(f);
     must_prepare(f);
     adopted_check(f);
@@ -205,12 +218,12 @@ static void test_two_stores_at_once(void **state)
         WRITES = 60
     };
     struct fixture *f = *state;
-    struct store *stores[2] = {f->store, fixture_new_store(f)};
-    struct store_record records[2][WRITES];
-    struct waited waited[2][WRITES], prepared[2];
-    char runs[2][WRITES][24];
+    struct store *stores[2] = {f->store, f->other = fixture_new_store(f)};
+    static struct store_record records[2][WRITES];
+    static struct waited waited[2][WRITES], prepared[2];
+    static char runs[2][WRITES][24];
     struct store_executions executions;
-    struct sample samples[3];
+    static struct sample samples[3];
 
     for (int s = 0; s < 2; s++) {
         waited_init(&prepared[s], f->loop);
@@ -248,7 +261,38 @@ static void test_two_stores_at_once(void **state)
     must_write_event(f, STORE_SKIPPED, &samples[1], "a", "last", NULL);
     must_write_event(f, STORE_SKIPPED, &samples[2], "a", "last", NULL);
     assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_skipped"), 15);
-    fixture_close_store(f, stores[1]);
+}
+
+/* Many servers start on an empty database at the same time. */
+static void test_many_prepare_at_once(void **state)
+{
+    enum {
+        STORES = 6,
+        ROUNDS = 5
+    };
+    struct fixture *f = *state;
+    char drop[128];
+
+    snprintf(drop, sizeof(drop), "DROP SCHEMA \"st\"\"%s\" CASCADE", f->place + 3);
+    for (int round = 0; round < (fixture_kind == FIXTURE_POSTGRESQL ? ROUNDS : 1); round++) {
+        struct store *stores[STORES];
+        struct waited waited[STORES];
+
+        for (int i = 0; i < STORES; i++) {
+            stores[i] = fixture_new_store(f);
+            waited_init(&waited[i], f->loop);
+            assert_int_equal(stores[i]->ops->prepare(stores[i], &waited[i].op), 0);
+        }
+        for (int i = 0; i < STORES; i++)
+            (void)wait_for(&waited[i], 0);
+        for (int i = 0; i < STORES; i++)
+            fixture_close_store(f, stores[i]);
+        for (int i = 0; i < STORES; i++)
+            if (waited[i].rc != 0)
+                fail_msg("prepare: %s", err_text(&waited[i].op.err));
+        if (fixture_kind == FIXTURE_POSTGRESQL)
+            raw_exec(f, drop);
+    }
 }
 
 /* --- sync --- */

@@ -5,6 +5,7 @@ import threading
 import pytest
 from api_helpers import (ORDERS, TENANT, USERS, core, expect, expect_error, tables, up, write_core,  # noqa: F401
                          write_tenants)
+from harness.processes import wait_until
 
 
 # --- selection ---
@@ -288,6 +289,24 @@ def test_a_client_that_leaves_does_not_stop_its_run(core, tree, postgres, databa
     expect(answer, 200, skipped=["20250104120000_slow_postgresql_core"])
     history = core.client.get("/api/v1/migrations/20250104120000_slow_postgresql_core/history").json["history"]
     assert {item["executed_by"] for item in history} == {"frontend_user"}
+
+
+def test_waiting_for_another_run_ends(start_bfm, tree, postgres, database, connection_env):
+    tree.write("postgresql/core/20250104120000_slow.up.sql",
+               "-- bfm-schema: core\nSELECT pg_advisory_xact_lock(78);\nCREATE TABLE slow (id int);\n")
+    bfm = start_bfm(dict(connection_env("core", postgres, database), BFM_LOCK_WAIT="300ms"), tree=tree)
+    holder = postgres.connect(database)
+    holder.cursor().execute("SELECT pg_advisory_lock(78)")
+    first = []
+    thread = threading.Thread(target=lambda: first.append(up(bfm.client)))
+    thread.start()
+    slow = "20250104120000_slow_postgresql_core"
+    wait_until(lambda: postgres.query(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+               30, "the first run to wait for the lock")
+    expect(up(bfm.client), 206, errors=[slow + ": migration is already being executed"])
+    holder.close()
+    thread.join()
+    expect(first[0], 200, applied=[slow])
 
 
 def test_a_thousand_schemas_in_one_request(core):

@@ -32,5 +32,6 @@ def test_store(kind, postgres, database, tmp_path):
     run_component("component_store", [kind], servers(postgres, database), tmp_path)
 
 
-def test_pg(postgres, database, pgbouncer, tmp_path):
-    run_component("component_pg", [], servers(postgres, database, pgbouncer), tmp_path)
+@pytest.mark.parametrize("name", ["component_pg", "component_pg_backend", "component_pg_notx"])
+def test_pg(name, postgres, database, pgbouncer, tmp_path):
+    run_component(name, [], servers(postgres, database, pgbouncer), tmp_path)

@@ -57,7 +57,7 @@ RENDERED = """
 CREATE TABLE {{.Schema}}.plain (id int);
 CREATE TABLE "{{.Schema}}".quoted (id int);
 CREATE TABLE {{ .schema }} . spaced (id int);
-CREATE TABLE words (text text DEFAULT 'it is {{.Schema}}', other text DEFAULT E'\\\\t{{.Schema}}');
+CREATE TABLE words (text text DEFAULT 'it is {{.Schema}}', other text DEFAULT E'\\t{{.Schema}}');
 INSERT INTO words VALUES (DEFAULT, DEFAULT);
 CREATE TABLE facts AS SELECT '{{.Connection}}' AS c, '{{.Backend}}' AS b, '{{.Version}}' AS v, '{{1,2},{3,4}}'::int[] AS a;
 CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $$ SELECT '{{.Schema}}'::text $$;

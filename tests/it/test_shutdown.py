@@ -173,6 +173,85 @@ def test_the_timeout_cancels_what_runs(start_bfm, tree, connection_env, postgres
     check_cancelled(bfm, tree, postgres, database, answers, thread)
 
 
+def test_half_a_request_does_not_hold_it_up_for_long(start_bfm):
+    bfm = start_bfm({"BFM_SHUTDOWN_TIMEOUT": "300ms"})
+    with bfm.client.raw() as half:
+        half.send("POST /api/v1/migrate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert bfm.client.get("/health").status == 200  # it was read by now
+        begin = time.monotonic()
+        bfm.stop()
+        assert time.monotonic() - begin < 8
+
+
+def test_targets_that_do_not_answer(start_bfm, tree, connection_env, private_postgres):
+    """A run and a comparison wait for a target that is frozen: both are given up, and answered."""
+    slow(tree, 0)
+    database = private_postgres.create_database()
+    env = connection_env("core", private_postgres, database)
+    env["BFM_SHUTDOWN_TIMEOUT"] = "300ms"
+    bfm = start_bfm(env, tree=tree)
+    private_postgres.pause()
+    answers = []
+    threads = [request_in_background(bfm, answers), request_in_background(bfm, answers, "/api/v1/reconcile")]
+    bfm.wait_log(lambda line: line["msg"] == "run started")
+    bfm.signal(signal.SIGTERM)
+    assert bfm.wait_exit(60) == 0, bfm.describe()
+    bfm.check_output()
+    for thread in threads:
+        thread.join(10)
+    private_postgres.resume()
+    assert private_postgres.query(database, "SELECT to_regclass('core.t')") == [(None,)]
+
+
+def test_a_target_that_freezes_in_the_middle_of_a_statement(start_bfm, tree, connection_env, private_postgres):
+    """The cancel is taken and nothing is said: the end is forced, and the journal tells the next server."""
+    slow(tree, 2)
+    database = private_postgres.create_database()
+    env = connection_env("core", private_postgres, database)
+    env["BFM_SHUTDOWN_TIMEOUT"] = "300ms"
+    bfm = start_bfm(env, tree=tree)
+    answers = []
+    thread = request_in_background(bfm, answers)
+    wait_until(lambda: sleeping(private_postgres, database), what="the migration to run")
+    private_postgres.pause()
+    bfm.signal(signal.SIGTERM)
+    assert bfm.wait_exit(60) in (0, 1), bfm.describe()
+    thread.join(10)
+    bfm.check_output()
+    private_postgres.resume()
+    bfm.start()
+    answer = bfm.client.post("/api/v1/migrations/up", {"connection": "core", "target": {"connection": "core"}})
+    assert answer.status == 200 and len(answer.json["applied"] + answer.json["skipped"]) == 1, answer
+    assert private_postgres.query(database, "SELECT count(*) FROM core.t") == [(0,)]
+
+
+def test_any_moment_of_a_large_run(start_bfm, tree, connection_env, postgres, database):
+    """Ended again and again: every schema is either done and recorded, or not touched; nothing runs twice."""
+    tree.write("postgresql/tenants/20250101120000_t.up.sql",
+               "CREATE TABLE t (id int);\nINSERT INTO public.trace VALUES ('{{.Schema}}');\n")
+    postgres.query(database, "CREATE TABLE trace (name text)")
+    schemas = ["s%d" % number for number in range(120)]
+    bfm = start_bfm(connection_env("tenants", postgres, database), tree=tree)
+    body = {"connection": "tenants", "target": {"connection": "tenants"}, "schemas": schemas}
+    for end_after in (1, 30, 60, 90):
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(bfm.client.post("/api/v1/migrations/up", body)),
+                                  daemon=True)
+        thread.start()
+        wait_until(lambda: postgres.query(database, "SELECT count(*) FROM trace")[0][0] >= end_after or answers,
+                   what="%d schemas" % end_after)
+        bfm.stop()
+        thread.join(10)
+        assert answers[0].status in (200, 206, 503), answers
+        done = set(row[0] for row in postgres.query(database, "SELECT schema_name FROM bfm.journal"))
+        bfm.start()
+        recorded = bfm.client.get("/api/v1/migrations/20250101120000_t_postgresql_tenants/executions").json["executions"]
+        assert set(row["schema"] for row in recorded if row["applied"]) == done
+    answer = bfm.client.post("/api/v1/migrations/up", body)
+    assert answer.status == 200, answer
+    assert sorted(row[0] for row in postgres.query(database, "SELECT name FROM trace")) == sorted(schemas)
+
+
 def test_a_log_nobody_reads_does_not_hold_it_up(make_bfm):
     """stdout is a pipe that is full: requests are answered, and the end is not waited for."""
     bfm = make_bfm()

@@ -7,8 +7,9 @@ from api_helpers import down, up
 from harness.client import Client
 from harness.postgres import Postgres
 from harness.processes import wait_until
-from once_helpers import (Background, Holder, check_all, effects, executions, finish, found_tables, journal,
-                          make_effects, step_id, step_path, trace, wait_for_waiting, waiting, write_steps)
+from once_helpers import (Background, Holder, check_all, durable_postgres, effects, executions, finish,  # noqa: F401
+                          found_tables, journal, make_effects, step_id, step_path, trace, wait_for_waiting, waiting,
+                          write_steps)
 
 MANY = ["s%d" % index for index in range(50)]
 
@@ -66,47 +67,37 @@ def test_a_black_hole_fails_only_itself(start_bfm, tree, world, black_hole, post
     assert bfm.client.get("/health").status == 200
 
 
-def test_a_target_that_comes_later(start_bfm, tree, connection_env, private_postgres):
+def test_a_target_that_comes_later(start_bfm, tree, connection_env, durable_postgres):
     """Down when the server starts, there when the request comes."""
     write_steps(tree, 1)
-    make_effects(private_postgres, "postgres")
-    private_postgres.kill()
-    bfm = start_bfm(connection_env("tenants", private_postgres, "postgres"), tree=tree)
+    make_effects(durable_postgres, "postgres")
+    durable_postgres.kill()
+    bfm = start_bfm(connection_env("tenants", durable_postgres, "postgres"), tree=tree)
     bfm.wait_log(lambda line: "could not be compared" in line["msg"])
     assert up(bfm.client, "tenants", schemas=["a"]).status == 206
-    private_postgres.start()
+    durable_postgres.start()
     finish(bfm, ["a"], 1)
-    check_all(bfm, private_postgres, "postgres", ["a"], 1)
+    check_all(bfm, durable_postgres, "postgres", ["a"], 1)
 
 
-@pytest.fixture
-def safe_postgres():
-    """One to be killed that loses nothing that was committed."""
-    server = Postgres({"synchronous_commit": "on"})
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-
-
-def test_a_target_killed_and_restarted_in_the_middle(start_bfm, tree, connection_env, safe_postgres, postgres,
+def test_a_target_killed_and_restarted_in_the_middle(start_bfm, tree, connection_env, durable_postgres, postgres,
                                                      database):
     write_steps(tree, 3)
     write_steps(tree, 3, "other")
-    make_effects(safe_postgres, "postgres")
+    make_effects(durable_postgres, "postgres")
     make_effects(postgres, database)
-    env = connection_env("tenants", safe_postgres, "postgres")
+    env = connection_env("tenants", durable_postgres, "postgres")
     env.update(connection_env("other", postgres, database))
     bfm = start_bfm(env, tree=tree)
     run = Background(lambda: up(bfm.client, "tenants", schemas=MANY))
-    wait_until(lambda: sum(effects(safe_postgres, "postgres").values()) > 20, what="the run to be under way")
-    safe_postgres.kill()
+    wait_until(lambda: sum(effects(durable_postgres, "postgres").values()) > 20, what="the run to be under way")
+    durable_postgres.kill()
     assert not run.is_done
     assert up(bfm.client, "other", schemas=["a", "b"]).status == 200
-    safe_postgres.start()
+    durable_postgres.start()
     assert run.result().status in (200, 206)
     finish(bfm, MANY, 3)
-    check_all(bfm, safe_postgres, "postgres", MANY, 3)
+    check_all(bfm, durable_postgres, "postgres", MANY, 3)
 
 
 # --- locked ---

@@ -1,4 +1,5 @@
 """A private PostgreSQL: own data folder, own port, gone afterwards."""
+import atexit
 import glob
 import itertools
 import os
@@ -15,6 +16,8 @@ from .ports import free_port
 # backslashes) and must never appear in a log line or an answer.
 ROLE = "bfm"
 PASSWORD = "canary 'pass\" \\ word$% ä"
+
+_fresh = []  # data folder of a cluster that never ran
 
 
 def find_binaries():
@@ -48,9 +51,15 @@ class Postgres:
         self._names = itertools.count(1)
 
     def _init(self):
-        processes.run([os.path.join(self.binaries, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust",
-                       "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"], self.os_user,
-                      cwd=self.folder)
+        """The first cluster of this test process is kept as it was made; the others are copies."""
+        if not _fresh:
+            folder = processes.temp_folder("bfm-pg-fresh-", self.os_user)
+            atexit.register(processes.remove_folder, folder)
+            processes.run([os.path.join(self.binaries, "initdb"), "-D", os.path.join(folder, "data"), "-U", "postgres",
+                           "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"],
+                          self.os_user, cwd=folder)
+            _fresh.append(os.path.join(folder, "data"))
+        processes.run(["cp", "-a", _fresh[0], self.data], self.os_user)
         with open(os.path.join(self.data, "pg_hba.conf"), "r+", encoding="ascii") as hba:
             rest = hba.read()
             hba.seek(0)

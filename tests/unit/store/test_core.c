@@ -211,6 +211,32 @@ static void test_reads_wait_for_earlier_writes(void **state)
     fake_close_now(&fake, &tasks[6]);
 }
 
+/* Thousands of skips may be queued behind an answer; the next request does not wait for them. */
+static void test_only_skips_wait_for_skips(void **state)
+{
+    static const struct store_record skip = {.event = STORE_SKIPPED, .migration = &migration};
+    struct store_event_rows skipped;
+    struct store_statuses statuses;
+    struct task_op tasks[OPS];
+    struct fake fake;
+
+    (void)state;
+    fake_init(&fake, &parallel_ops, tasks);
+    fake_prepare(&fake, &tasks[0]);
+    assert_int_equal(core_write(&fake.core.store, &tasks[1].op, &skip, 1), 0);
+    start_read(&fake, &tasks[2], &statuses);
+    assert_int_equal(core_get_skipped(&fake.core.store, &tasks[3].op, NULL, 5, &skipped), 0);
+    fake_turn(&fake);
+    assert_int_equal(fake_end_reads(&fake), 1);
+    assert_int_equal(tasks[2].done, 1);
+    assert_int_equal(tasks[3].done, 0);
+    fake_end_batch(&fake, 0);
+    fake_turn(&fake);
+    assert_int_equal(fake_end_reads(&fake), 1);
+    assert_int_equal(tasks[3].done, 1);
+    fake_close_now(&fake, &tasks[4]);
+}
+
 static void test_exclusive_takes_turns(void **state)
 {
     struct store_statuses out[2];
@@ -415,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_turn_makes_a_batch),
         cmocka_unit_test(test_reads_wait_for_earlier_writes),
+        cmocka_unit_test(test_only_skips_wait_for_skips),
         cmocka_unit_test(test_exclusive_takes_turns),
         cmocka_unit_test(test_writes_pass_between_the_steps_of_a_sync),
         cmocka_unit_test(test_a_sync_is_canceled_between_steps),
