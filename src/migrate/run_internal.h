@@ -11,7 +11,7 @@
 enum {
     RUN_LANES_PER_SLICE = 64, /* lanes started in one turn of the loop */
     RUN_ROWS_PER_SLICE = 5000,
-    RUN_SKIPS_PER_WRITE = 1000,
+    RUN_SKIPS_PER_WRITE = 500,
     RUN_BLOCKERS_MAX = 700, /* bytes of names in the refusal of an undo */
     RUN_PLANS_KEPT = 64,    /* plans shared between lanes with the same applied bits */
 };
