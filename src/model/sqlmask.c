@@ -68,38 +68,40 @@ static size_t mask_line_comment(const char *text, size_t len, size_t at)
     return end != NULL ? (size_t)(end - text) : len;
 }
 
-/* A quoted part at `at`: returns the offset behind it. */
-static size_t mask_one_quoted(char *text, size_t len, size_t at)
+/* The quoted part at `at`: gives the offset behind it. The scanner cannot be left to find that one
+ * does not end, as it knows escapes (e'\'') that are none here. */
+static int mask_one_quoted(char *text, size_t len, size_t *at, struct err *err)
 {
-    size_t end = mask_quoted(text, len, at);
+    size_t start = *at, end = mask_quoted(text, len, start);
 
-    if (end == 0)
-        return len; /* the scanner says so */
-    for (size_t i = at + 1; i < end - 1; i++)
+    if (end == 0) {
+        err_set(err, ERR_INVALID, "unterminated quoted %s",
+                text[start] == '\'' ? "string" : "identifier");
+        if (err != NULL)
+            err->line = sql_line_at(text, start);
+        return ERR_INVALID;
+    }
+    for (size_t i = start + 1; i < end - 1; i++)
         if (text[i] != '\n') /* lines keep their numbers */
             text[i] = 'x';
-    if (text[at] == '`')
-        text[at] = text[end - 1] = 'x';
-    else if (end - at == 2)
-        text[at] = text[end - 1] = '\''; /* "" is a string there and nothing to the scanner */
-    return end;
+    if (text[start] == '`')
+        text[start] = text[end - 1] = 'x';
+    else if (end - start == 2)
+        text[start] = text[end - 1] = '\''; /* "" is a string there and nothing to the scanner */
+    *at = end;
+    return 0;
 }
 
 int sql_mask_greptimedb(char *text, size_t len, struct err *err)
 {
     size_t at = 0;
+    int rc = 0;
 
-    while (at < len) {
+    while (at < len && rc == 0) {
         bool in_word = at > 0 && mask_is_word(text[at - 1]);
 
-        if (text[at] == '`' && mask_quoted(text, len, at) == 0) {
-            err_set(err, ERR_INVALID, "unterminated quoted identifier");
-            if (err != NULL)
-                err->line = sql_line_at(text, at);
-            return ERR_INVALID;
-        }
         if (text[at] == '\'' || text[at] == '"' || text[at] == '`')
-            at = mask_one_quoted(text, len, at);
+            rc = mask_one_quoted(text, len, &at, err);
         else if (text[at] == '-' && at + 1 < len && text[at + 1] == '-')
             at = mask_line_comment(text, len, at);
         else if (text[at] == '/' && at + 1 < len && text[at + 1] == '*')
@@ -109,7 +111,7 @@ int sql_mask_greptimedb(char *text, size_t len, struct err *err)
         else
             at++;
     }
-    return 0;
+    return rc;
 }
 
 /* Whether a run of digits, letters and underscores is a number of a newer PostgreSQL. */

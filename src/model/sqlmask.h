@@ -13,7 +13,7 @@
 
 /*
  * GreptimeDB: contents of strings and quoted names become plain letters, `x` a plain identifier,
- * comments do not nest. ERR_INVALID with the line of a backquote that is not closed.
+ * comments do not nest. ERR_INVALID with the line of a quote that is not closed.
  */
 int sql_mask_greptimedb(char *text, size_t len, struct err *err);
 

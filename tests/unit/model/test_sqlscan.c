@@ -180,6 +180,13 @@ static void test_scanner_errors(void **state)
                         "unterminated quoted string");
 }
 
+static void test_greptimedb_quotes_have_no_escapes(void **state)
+{
+    (void)state;
+    assert_refused_text(SQL_GREPTIMEDB, "x\n e'\\''y", 2, "unterminated quoted string");
+    assert_refused_text(SQL_GREPTIMEDB, "x \"y", 1, "unterminated quoted identifier");
+}
+
 static void assert_greptimedb(const char *text, const char *first, const char *second)
 {
     assert_split_as(SQL_GREPTIMEDB, text,
@@ -303,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_newer_syntax_is_left_to_the_server),
         cmocka_unit_test(test_scanner_errors),
         cmocka_unit_test(test_greptimedb),
+        cmocka_unit_test(test_greptimedb_quotes_have_no_escapes),
         cmocka_unit_test(test_dirties_session),
         cmocka_unit_test(test_keywords),
         cmocka_unit_test(test_lines),
