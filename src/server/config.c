@@ -137,7 +137,7 @@ static void config_read_log(struct config_reader *reader)
     for (size_t i = 0; format != NULL && i < ARRAY_SIZE(plain); i++)
         if (strcasecmp(format, plain[i]) == 0)
             config->log_format = LOG_TEXT;
-    config->http_debug = strcmp(mode, "debug") == 0;
+    config->access_log_level = strcmp(mode, "test") == 0 ? LOG_DEBUG : LOG_INFO;
 }
 
 /* Unparsable means the default, as it always did, but no longer silently. */

@@ -85,7 +85,7 @@ struct config {
     const char *sfm_path; /* NULL: the scripts in the program */
     enum log_level log_level;
     enum log_format log_format;
-    bool http_debug; /* BFM_APP_MODE=debug */
+    enum log_level access_log_level; /* of a line per request; BFM_APP_MODE */
     uint64_t reindex_interval_ms;
     uint64_t lock_wait_ms;
     uint64_t state_wait_ms; /* for a state database that is away when an outcome is recorded */

@@ -1,6 +1,8 @@
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -10,10 +12,14 @@
  *   SERVING ──signal──> DRAINING ──nothing under way──> CLOSING ──all closed──> FLUSHING ──> ENDED
  *
  * DRAINING: no new connections and runs; runs stop behind the step they are at, requests under way
- * get their answers. A second signal, or BFM_SHUTDOWN_TIMEOUT, cancels the statements that run;
- * what became of them is still recorded. Connections that are left when no run is any more are cut
- * off. CLOSING: targets and state database. FLUSHING: the log. Every completion calls
- * ending_advance().
+ *   get their answers. A second signal, or BFM_SHUTDOWN_TIMEOUT, cancels the statements that run;
+ *   what became of them is still recorded. Connections left when no run is any more are cut off.
+ * CLOSING: targets and state database.
+ * FLUSHING: the log.
+ *
+ * Every completion calls ending_advance(). What still waits long after the cancel, on a peer that
+ * takes it and says nothing, is given up: the process ends with status 1, and the targets' journals
+ * know what happened.
  */
 enum ending_state {
     ENDING_SERVING,
@@ -34,6 +40,7 @@ static const struct sm_state ending_states[] = {
 enum {
     ABORT_AFTER_MS = 2000, /* hurried and no run left: peers have so long to take their answers */
     FLUSH_MS = 2000,
+    GIVE_UP_MIN_MS = 10 * 1000,
 };
 
 static void ending_advance(struct server *server);
@@ -115,11 +122,35 @@ static void ending_on_abort(struct timer *timer)
     http_server_abort(server->http);
 }
 
+/* Nothing more can be waited for, not even the log's way out. */
+static void ending_on_give_up(struct timer *timer)
+{
+    struct server *server = container_of(timer, struct server, give_up_timer);
+
+    log_set_sink(NULL, NULL);
+    log_write(LOG_FATAL, "given up: something does not end",
+              LOG_STR("state", sm_name(&server->ending)), LOG_INT("runs", server->engine_busy),
+              LOG_INT("bringup", server->bringup_busy), LOG_INT("http", server->http != NULL),
+              LOG_INT("targets", ending_has_open_target(server)),
+              LOG_INT("store", server->store != NULL));
+    fflush(stdout);
+    _exit(EXIT_FAILURE);
+}
+
+/* Twice what was given for ending well, and some seconds at least. */
+static uint64_t ending_give_up_ms(const struct server *server)
+{
+    uint64_t ms = server->config->shutdown_timeout_ms * 2;
+
+    return ms > GIVE_UP_MIN_MS ? ms : GIVE_UP_MIN_MS;
+}
+
 static void ending_hurry(struct server *server)
 {
     if (server->hurried)
         return;
     server->hurried = true;
+    sched_start_timer(loop_sched(server->loop), &server->give_up_timer, ending_give_up_ms(server));
     if (server->engine_made)
         engine_cancel_all(&server->engine);
     ending_advance(server);
@@ -183,10 +214,7 @@ static void ending_on_target_closed(struct op *op, int rc)
 
 static void ending_close(struct server *server)
 {
-    struct sched *sched = loop_sched(server->loop);
-
-    sched_stop_timer(sched, &server->hurry_timer);
-    sched_stop_timer(sched, &server->abort_timer);
+    sched_stop_timer(loop_sched(server->loop), &server->abort_timer);
     ending_move(server, ENDING_CLOSING);
     api_free(server->api);
     server->api = NULL;
@@ -220,6 +248,10 @@ static void ending_on_flushed(struct op *op, int rc)
 
 static void ending_flush(struct server *server)
 {
+    struct sched *sched = loop_sched(server->loop);
+
+    sched_stop_timer(sched, &server->hurry_timer);
+    sched_stop_timer(sched, &server->give_up_timer);
     ending_move(server, ENDING_FLUSHING);
     signals_stop(server->signals);
     server->signals = NULL;
@@ -271,6 +303,7 @@ void ending_init(struct server *server)
     sm_init(&server->ending, ending_states, "ending", ENDING_SERVING);
     server->hurry_timer.fire = ending_on_hurry;
     server->abort_timer.fire = ending_on_abort;
+    server->give_up_timer.fire = ending_on_give_up;
 }
 
 void ending_begin(struct server *server)

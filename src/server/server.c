@@ -47,6 +47,8 @@ static int server_reindex(void *arg, struct op *op, struct api_reindex_result *o
 {
     struct server *server = arg;
 
+    if (server->catalog == NULL)
+        return op_refuse(op, ERR_SHUTDOWN, "%s", err_code_text(ERR_SHUTDOWN));
     return catalog_reindex(server->catalog, op, out);
 }
 
@@ -136,7 +138,7 @@ static int server_make_api(struct server *server, struct err *err)
         .frontend_auth_enabled = config->frontend_auth_enabled,
         .frontend_username = config->frontend_username,
         .frontend_password = config->frontend_password,
-        .access_log_level = LOG_INFO,
+        .access_log_level = config->access_log_level,
         .hooks = {.arg = server,
                   .reindex = server_reindex,
                   .health = server_health,

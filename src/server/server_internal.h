@@ -38,7 +38,7 @@ struct server {
     /* ending.c */
     struct sm ending;
     struct op http_op, catalog_op, store_op, sink_op;
-    struct timer hurry_timer, abort_timer;
+    struct timer hurry_timer, abort_timer, give_up_timer;
     unsigned signals_seen;
     bool engine_made;  /* engine_init() was called and engine_free() not yet */
     bool engine_busy;  /* runs are under way */

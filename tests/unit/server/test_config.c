@@ -148,7 +148,7 @@ static void test_values(void **state)
                                 "BFM_REINDEX_INTERVAL_MINUTES=0.5", "BFM_LOCK_WAIT=0",
                                 "BFM_SHUTDOWN_TIMEOUT=250ms", "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS=7",
                                 "BFM_CORS_ALLOWED_ORIGINS=https://a.example, http://b.example:8080",
-                                "BFM_APP_MODE=debug", "BFM_STATE_DB_PATH=/x/y.db"));
+                                "BFM_APP_MODE=Test", "BFM_STATE_DB_PATH=/x/y.db"));
     assert_string_equal(config.http_host, "::1");
     assert_int_equal(config.http_port, 1);
     assert_int_equal(config.http_max_body, 2 * 1024 * 1024);
@@ -161,7 +161,7 @@ static void test_values(void **state)
     assert_int_equal(config.lock_wait_ms, 0);
     assert_int_equal(config.shutdown_timeout_ms, 250);
     assert_int_equal(config.pool.max_idle_time_ms, 7000);
-    assert_true(config.http_debug);
+    assert_int_equal(config.access_log_level, LOG_DEBUG);
     config_free(&config);
 }
 
