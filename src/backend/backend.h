@@ -48,6 +48,7 @@ struct backend_result {
     char *notices;         /* NULL, or what the server said, one per line; the caller frees it with
                               mem_free() */
     int64_t applied_at_us; /* WAS_DONE of an up: when, by the journal; else 0 */
+    char run_id[64];       /* WAS_DONE of an up: by which run, by the journal; else "" */
 };
 
 /* A row of the target's journal. */

@@ -4,7 +4,7 @@
 
 enum {
     PGB_LOCK_TIMEOUT_MS = 5000,
-    PGB_LOCK_WAIT_MS = 30000,
+    PGB_LOCK_WAIT_MIN_MS = 100, /* inserting itself takes short locks, e.g. to extend the table */
     PGB_DOUBT_WAIT_MS = 30000,
     PGB_MAX_ATTEMPTS = 5,
 };
@@ -128,7 +128,8 @@ static int pgb_copy_settings(struct pgb *pgb, const struct backend_pg_settings *
     to->default_schema = pgb->default_schema;
     to->pool.max_open = from->pool.max_open > 0 ? from->pool.max_open : 1;
     to->lock_timeout_ms = from->lock_timeout_ms > 0 ? from->lock_timeout_ms : PGB_LOCK_TIMEOUT_MS;
-    to->lock_wait_ms = from->lock_wait_ms > 0 ? from->lock_wait_ms : PGB_LOCK_WAIT_MS;
+    if (to->lock_wait_ms < PGB_LOCK_WAIT_MIN_MS)
+        to->lock_wait_ms = PGB_LOCK_WAIT_MIN_MS;
     to->doubt_wait_ms = from->doubt_wait_ms > 0 ? from->doubt_wait_ms : PGB_DOUBT_WAIT_MS;
     to->max_attempts = from->max_attempts > 0 ? from->max_attempts : PGB_MAX_ATTEMPTS;
     return 0;

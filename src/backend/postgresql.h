@@ -13,7 +13,7 @@ struct backend_pg_settings {
     bool create_schema;         /* {C}_CREATE_SCHEMA: create the effective schema if missing */
     uint64_t lock_timeout_ms;   /* of a script that names none; 0: 5000 */
     unsigned max_attempts;      /* 0: 5 */
-    uint64_t lock_wait_ms;      /* BFM_LOCK_WAIT: for another writer of the same step; 0: 30000 */
+    uint64_t lock_wait_ms;  /* BFM_LOCK_WAIT: for another writer of the same step; at least 100 */
     uint64_t doubt_wait_ms; /* how long to try to reconnect when an outcome is unknown; 0: 30000 */
 };
 

@@ -117,17 +117,20 @@ static bool accept(struct reader *reader, const char *word)
 /* name or schema.name, as written. */
 static bool read_name(struct reader *reader, char out[PGSQL_NAME_MAX])
 {
+    size_t len;
+
     if (!next_word(reader))
         return false;
-    memcpy(out, reader->word, strlen(reader->word) + 1);
+    len = strlen(reader->word);
+    memcpy(out, reader->word, len + 1);
     skip_space(reader);
     if (!starts(reader, "."))
         return true;
     reader->at++;
-    if (!next_word(reader) || strlen(out) + 1 + strlen(reader->word) >= PGSQL_NAME_MAX)
+    if (!next_word(reader) || len + 1 + strlen(reader->word) >= PGSQL_NAME_MAX)
         return false;
-    strcat(out, ".");
-    strcat(out, reader->word);
+    out[len] = '.';
+    memcpy(out + len + 1, reader->word, strlen(reader->word) + 1);
     return true;
 }
 
@@ -140,7 +143,10 @@ static void fold_name(const char *written, char out[PGSQL_NAME_MAX])
     for (const char *at = quoted ? written + 1 : written; *at != '\0'; at++) {
         if (quoted && at[0] == '"' && *++at != '"')
             break;
-        out[len++] = !quoted && *at >= 'A' && *at <= 'Z' ? (char)(*at + ('a' - 'A')) : *at;
+        out[len] = *at;
+        if (!quoted && *at >= 'A' && *at <= 'Z')
+            out[len] = (char)(*at + ('a' - 'A'));
+        len++;
     }
     if (len > PGSQL_KEPT_OF_NAME)
         len = utf8_cut(out, PGSQL_KEPT_OF_NAME);

@@ -74,7 +74,7 @@ static enum pgb_verdict judge_head(const struct pgb_answer *answer,
         return PGB_NO_JOURNAL;
     if (at == layout->guard_at && state_is(answer, "3F000"))
         return PGB_NO_SCHEMA;
-    if (at == layout->journal_at && state_is(answer, "55P03"))
+    if ((at == layout->journal_at || at == layout->schema_at) && state_is(answer, "55P03"))
         return PGB_REFUSED; /* another writer, waited for long enough */
     return pgb_may_pass(answer->sqlstate) ? PGB_RETRY : PGB_REFUSED;
 }

@@ -6,7 +6,7 @@
 /* What the queries of a step are made of: names and values, quoted by the client library. */
 
 void step_put_do(struct pgb_step *step, struct buf *sql, const char *schema,
-                 void (*put_body)(struct buf *, const char *, const char *))
+                 void (*put_body)(struct buf *, const char *, const char *, uint64_t))
 {
     struct buf body, literal, ident;
 
@@ -15,7 +15,7 @@ void step_put_do(struct pgb_step *step, struct buf *sql, const char *schema,
     buf_init(&ident, PGB_SQL_MAX);
     pg_put_literal(&literal, step->conn, schema);
     pg_put_identifier(&ident, step->conn, schema);
-    put_body(&body, buf_str(&literal), buf_str(&ident));
+    put_body(&body, buf_str(&literal), buf_str(&ident), step->pgb->settings.lock_wait_ms);
     buf_puts(sql, "DO ");
     if (body.rc != 0 || literal.rc != 0 || ident.rc != 0 ||
         pg_put_literal(sql, step->conn, buf_str(&body)) != 0)
@@ -110,7 +110,9 @@ void step_set_marker(struct pgb_step *step, const char *run_id)
         bool plain = strchr("*/\\'\"", run_id[len]) == NULL && run_id[len] > ' ' &&
                      (unsigned char)run_id[len] < 0x7f;
 
-        step->run[len] = plain ? run_id[len] : '_';
+        step->run[len] = '_';
+        if (plain)
+            step->run[len] = run_id[len];
     }
     step->run[len] = '\0';
     hash = hash_fnv1a(hash, step->step->migration->id, strlen(step->step->migration->id));

@@ -17,7 +17,7 @@
  * cleaned and its connection closed at the end.
  */
 
-/* Rows of the first statement of the query: a compare-and-swap that found the row as expected. */
+/* Rows of a statement of the query: a compare-and-swap that found the row as expected. */
 static bool notx_swapped(const struct pgb_step *step, size_t index)
 {
     return index < step->results.count && PQntuples(step->results.results[index]) == 1;
@@ -54,6 +54,8 @@ static bool notx_on_failure(struct pgb_step *step)
         return step_mend(step);
     if (strcmp(answer.sqlstate, "3F000") == 0 && step->sm.state == STEP_CLAIMING)
         return step_on_no_schema(step);
+    if (strcmp(answer.sqlstate, "55P03") == 0 && step->sm.state == STEP_CLAIMING)
+        return step_fail_with(step, ERR_LOCKED, "migration is already being executed");
     if (step->new_schema && step->sm.state == STEP_CLAIMING &&
         (strcmp(answer.sqlstate, "23505") == 0 || strcmp(answer.sqlstate, "42P06") == 0))
         return step_repair(step);
@@ -182,10 +184,8 @@ static bool notx_decide(struct pgb_step *step)
         return notx_claim(step);
     if (row->is_complete && row->is_ours)
         return step_succeed(step, BACKEND_DONE);
-    if (row->is_complete) {
-        step->result->applied_at_us = row->applied_us;
-        return step_succeed(step, BACKEND_WAS_DONE);
-    }
+    if (row->is_complete)
+        return step_was_applied(step);
     if (row->is_undo != down)
         return step_fail_on_incomplete_row(step);
     return notx_take(step);
@@ -244,10 +244,15 @@ static bool notx_undone(struct pgb_step *step)
 
 static bool notx_finished(struct pgb_step *step)
 {
-    if (!notx_swapped(step, 0))
-        return notx_look(step);
-    crash_point("step_committed");
+    struct pgb_answer answer;
+
+    pgb_answer_read(&answer, &step->results, step->rc, step->pgb->settings.journal_schema);
+    if (!answer.committed)
+        return notx_on_failure(step);
     notx_note_cleaned(step, step->rc == 0);
+    if (!notx_swapped(step, 1)) /* behind BEGIN */
+        return pg_is_broken(step->conn) ? notx_lost(step) : notx_look(step);
+    crash_point("step_committed");
     return step_succeed(step, BACKEND_DONE);
 }
 
@@ -259,7 +264,7 @@ bool notx_once(struct pgb_step *step)
         return notx_ran(step);
     if (state == STEP_UNDOING)
         return notx_undone(step);
-    if (state == STEP_FINISHING && notx_swapped(step, 0))
+    if (state == STEP_FINISHING)
         return notx_finished(step);
     if (step->rc != 0)
         return notx_on_failure(step);
@@ -277,8 +282,6 @@ bool notx_once(struct pgb_step *step)
         return notx_started(step);
     case STEP_RECORDING:
         return notx_recorded(step);
-    case STEP_FINISHING:
-        return notx_finished(step);
     default:
         abort();
     }

@@ -57,11 +57,12 @@ static bool notx_finish(struct pgb_step *step)
     const struct pgsql_place to = {.kind = "up", .run = step->names.run};
 
     notx_begin_sql(step);
+    buf_puts(&step->sql, "BEGIN;");
     if (step_is_down(step))
         pgsql_put_remove(&step->sql, &step->names, &from);
     else
         pgsql_put_move(&step->sql, &step->names, &from, &to);
-    buf_putc(&step->sql, ';');
+    buf_puts(&step->sql, ";COMMIT;");
     pgsql_put_clean(&step->sql);
     return step_ask(step, STEP_FINISHING);
 }
@@ -78,13 +79,14 @@ bool notx_undo(struct pgb_step *step, enum step_next next, bool started)
     notx_begin_sql(step);
     if (PQtransactionStatus(pg_raw(step->conn)) != PQTRANS_IDLE)
         buf_puts(&step->sql, "ROLLBACK;");
+    buf_puts(&step->sql, "BEGIN;");
     if (nothing_ran && !step_is_down(step))
         pgsql_put_remove(&step->sql, &step->names, &from);
     else if (nothing_ran && step->claim_run != NULL)
         pgsql_put_move(&step->sql, &step->names, &from, &whole);
     else
         pgsql_put_move(&step->sql, &step->names, &from, &done);
-    buf_putc(&step->sql, ';');
+    buf_puts(&step->sql, ";COMMIT;");
     pgsql_put_clean(&step->sql);
     return step_ask(step, STEP_UNDOING);
 }
@@ -299,7 +301,8 @@ bool notx_ran(struct pgb_step *step)
     if (step->atomic && answer.failed_at == step->layout.journal_at &&
         strcmp(answer.sqlstate, "22012") == 0)
         return notx_undo(step, NEXT_LOOK, false);
-    if (step->rc != ERR_CANCELED && pgb_may_pass(answer.sqlstate))
+    if (step->rc != ERR_CANCELED && pgb_may_pass(answer.sqlstate) && step_may_try_later(step))
         return notx_undo(step, NEXT_PAUSE, !step->atomic);
+    step_add_blocker(step);
     return notx_undo(step, NEXT_FAIL, !step->atomic);
 }

@@ -22,6 +22,13 @@ bool step_succeed(struct pgb_step *step, enum backend_outcome outcome)
     return true;
 }
 
+bool step_was_applied(struct pgb_step *step)
+{
+    step->result->applied_at_us = step->row.applied_us;
+    snprintf(step->result->run_id, sizeof(step->result->run_id), "%s", step->row.run);
+    return step_succeed(step, BACKEND_WAS_DONE);
+}
+
 bool step_fail(struct pgb_step *step)
 {
     struct err why = step->err;
@@ -77,7 +84,7 @@ bool step_pause(struct pgb_step *step, uint64_t ms)
                       op_sleep_start(&step->nap, pgb_sched(step->pgb), &step->work, ms));
 }
 
-static void step_add_blocker(struct pgb_step *step)
+void step_add_blocker(struct pgb_step *step)
 {
     struct err why = step->err;
 
@@ -89,11 +96,16 @@ static void step_add_blocker(struct pgb_step *step)
     memcpy(step->err.sqlstate, why.sqlstate, sizeof(why.sqlstate));
 }
 
-bool step_try_later(struct pgb_step *step)
+bool step_may_try_later(const struct pgb_step *step)
 {
     bool wanted = !step->canceled || step->in_doubt;
 
-    if (wanted && step->result->attempts < step->pgb->settings.max_attempts)
+    return wanted && step->result->attempts < step->pgb->settings.max_attempts;
+}
+
+bool step_try_later(struct pgb_step *step)
+{
+    if (step_may_try_later(step))
         return step_pause(step, step_backoff_ms(step->result->attempts - 1));
     step_add_blocker(step);
     return step_fail(step);
@@ -150,10 +162,11 @@ bool step_on_no_schema(struct pgb_step *step)
     }
     if (step->pgb->settings.create_schema || step_is_down(step))
         return step_fail_with(step, ERR_DB, "schema \"%s\" does not exist", step->step->schema);
-    for (; connection[len] != '\0' && len < sizeof(name) - 1; len++)
-        name[len] = connection[len] >= 'a' && connection[len] <= 'z'
-                        ? (char)(connection[len] - ('a' - 'A'))
-                        : connection[len];
+    for (; connection[len] != '\0' && len < sizeof(name) - 1; len++) {
+        name[len] = connection[len];
+        if (name[len] >= 'a' && name[len] <= 'z')
+            name[len] = (char)(name[len] - ('a' - 'A'));
+    }
     name[len] = '\0';
     return step_fail_with(step, ERR_DB,
                           "schema \"%s\" does not exist, and %s_CREATE_SCHEMA=off forbids to "

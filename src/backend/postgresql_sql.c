@@ -105,23 +105,31 @@ void pgsql_put_look(struct buf *sql, const struct pgsql_names *names, const char
     put_key(sql, names);
 }
 
-/* A right to create is asked for only when something is missing. */
-void pgsql_put_create_schema_body(struct buf *body, const char *schema_literal,
-                                  const char *schema_ident)
+/* A right to create is asked for only when something is missing. Who makes the same schema in an
+ * open transaction is waited for, but not for ever. */
+static void put_create_schema(struct buf *body, const char *schema_literal,
+                              const char *schema_ident, uint64_t wait_ms)
 {
     buf_printf(body,
-               "BEGIN IF NOT EXISTS(SELECT FROM pg_catalog.pg_namespace WHERE nspname=%s)"
-               " THEN CREATE SCHEMA %s; END IF; END",
-               schema_literal, schema_ident);
+               "IF NOT EXISTS(SELECT FROM pg_catalog.pg_namespace WHERE nspname=%s) THEN PERFORM ",
+               schema_literal);
+    put_setting(body, "lock_timeout", (int64_t)wait_ms, true);
+    buf_printf(body, "; CREATE SCHEMA %s; END IF; ", schema_ident);
+}
+
+void pgsql_put_create_schema_body(struct buf *body, const char *schema_literal,
+                                  const char *schema_ident, uint64_t wait_ms)
+{
+    buf_puts(body, "BEGIN ");
+    put_create_schema(body, schema_literal, schema_ident, wait_ms);
+    buf_puts(body, "END");
 }
 
 void pgsql_put_create_journal_body(struct buf *body, const char *schema_literal,
-                                   const char *schema_ident)
+                                   const char *schema_ident, uint64_t wait_ms)
 {
-    buf_printf(body,
-               "BEGIN IF NOT EXISTS(SELECT FROM pg_catalog.pg_namespace WHERE nspname=%s)"
-               " THEN CREATE SCHEMA %s; END IF; ",
-               schema_literal, schema_ident);
+    buf_puts(body, "BEGIN ");
+    put_create_schema(body, schema_literal, schema_ident, wait_ms);
     buf_printf(body,
                "IF NOT EXISTS(SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
                " ON n.oid=c.relnamespace WHERE n.nspname=%s AND c.relname='journal') THEN ",

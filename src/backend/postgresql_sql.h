@@ -67,11 +67,12 @@ enum pgsql_row {
 void pgsql_put_look(struct buf *sql, const struct pgsql_names *names, const char *marker_tail);
 
 /* The bodies of DO blocks, to be quoted as a literal: race-safe as far as no error is shown for
- * what exists already. */
+ * what exists already. `wait_ms` is for somebody else who makes the same schema; it fails with
+ * SQLSTATE 55P03 then. */
 void pgsql_put_create_schema_body(struct buf *body, const char *schema_literal,
-                                  const char *schema_ident);
+                                  const char *schema_ident, uint64_t wait_ms);
 void pgsql_put_create_journal_body(struct buf *body, const char *schema_literal,
-                                   const char *schema_ident);
+                                   const char *schema_ident, uint64_t wait_ms);
 
 /*
  * Scripts without a transaction: the journal row says how far it is. Every move compares what the

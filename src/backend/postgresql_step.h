@@ -148,6 +148,8 @@ bool step_is_down(const struct pgb_step *step);
 
 /* postgresql_outcome.c: each leaves the state it was called in. */
 bool step_succeed(struct pgb_step *step, enum backend_outcome outcome);
+/* Somebody else's complete row was found, in step->row. */
+bool step_was_applied(struct pgb_step *step);
 /* The door for every failure: step->err is set. */
 bool step_fail(struct pgb_step *step);
 bool step_fail_with(struct pgb_step *step, int code, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -156,6 +158,9 @@ bool step_fail_on_incomplete_row(struct pgb_step *step);
 bool step_pause(struct pgb_step *step, uint64_t ms);
 /* Another try later, or the failure in step->err when there were enough. */
 bool step_try_later(struct pgb_step *step);
+bool step_may_try_later(const struct pgb_step *step);
+/* Names who was seen blocking, if step->err is about a lock. */
+void step_add_blocker(struct pgb_step *step);
 /* Another try at once, or the failure when there were enough of those. */
 bool step_repair(struct pgb_step *step);
 /* The connection was lost with the query under way. */
@@ -181,7 +186,7 @@ int step_make_schema_sql(struct pgb_step *step);
 const char *step_quote_literal(struct pgb_step *step, const char *text);
 /* DO with the body that `put_body` writes for a schema. */
 void step_put_do(struct pgb_step *step, struct buf *sql, const char *schema,
-                 void (*put_body)(struct buf *, const char *, const char *));
+                 void (*put_body)(struct buf *, const char *, const char *, uint64_t));
 void step_set_marker(struct pgb_step *step, const char *run_id);
 
 /* postgresql_tx.c */

@@ -81,8 +81,7 @@ static bool tx_go_on(struct pgb_step *step, bool lost)
         return step_repair(step);
     if (step->row.is_ours)
         return step_succeed(step, BACKEND_DONE);
-    step->result->applied_at_us = step->row.applied_us;
-    return step_succeed(step, BACKEND_WAS_DONE);
+    return step_was_applied(step);
 }
 
 /* Ends the failed transaction at once: others may wait for its locks. */
@@ -131,10 +130,11 @@ static bool tx_on_applied(struct pgb_step *step, const struct pgb_answer *answer
 
 static bool tx_on_refused(struct pgb_step *step, const struct pgb_answer *answer)
 {
-    bool at_journal = answer->failed != NULL && answer->failed_at == step->layout.journal_at;
+    bool at_meeting = answer->failed != NULL && (answer->failed_at == step->layout.journal_at ||
+                                                 answer->failed_at == step->layout.schema_at);
     bool at_guard = answer->failed != NULL && answer->failed_at == step->layout.guard_at;
 
-    if (at_journal && strcmp(answer->sqlstate, "55P03") == 0) {
+    if (at_meeting && strcmp(answer->sqlstate, "55P03") == 0) {
         err_set(&step->err, ERR_LOCKED, "migration is already being executed");
         memcpy(step->err.sqlstate, "55P03", sizeof(step->err.sqlstate));
         return tx_clear(step, step->in_doubt ? NEXT_PAUSE : NEXT_FAIL);

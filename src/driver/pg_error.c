@@ -3,6 +3,10 @@
 
 #include "driver/pg_private.h"
 
+enum {
+    PG_ERROR_TEXT_MAX = 4 * ERR_TEXT_MAX, /* bytes, before they are cut to what an error holds */
+};
+
 struct pg_reason {
     const char *sign; /* SQLSTATE, or a part of libpq's own message */
     const char *text;
@@ -112,7 +116,7 @@ int pg_error_of_result(const PGresult *result, int code, struct err *err)
     const char *severity = pg_field(result, PG_DIAG_SEVERITY);
     struct buf text;
 
-    buf_init(&text, ERR_TEXT_MAX * 4);
+    buf_init(&text, PG_ERROR_TEXT_MAX);
     buf_printf(&text, "%s: %s", severity[0] != '\0' ? severity : "ERROR",
                pg_field(result, PG_DIAG_MESSAGE_PRIMARY));
     if (sqlstate[0] != '\0')

@@ -248,7 +248,7 @@ void pg_pool_on_connect_failed(struct pg_conn *conn, const struct err *err)
         took = took < PG_DOWN_MIN_MS ? PG_DOWN_MIN_MS : took;
         took = took > PG_DOWN_MAX_MS ? PG_DOWN_MAX_MS : took;
         pool->down = why;
-        pool->down_until_ms = pg_pool_now(pool) + took;
+        pool->down_until_ms = why.code == ERR_UNREACHABLE ? pg_pool_now(pool) + took : 0;
         pg_pool_fail_all(pool, &why);
     } else if (pg_error_is_crowded(&why)) {
         pool->crowded = true;

@@ -73,7 +73,7 @@ static void sqlite_create_file(const char *path)
 
 static void sqlite_pause(void)
 {
-    const struct timespec pause = {.tv_nsec = BUSY_STEP_MS * 1000 * 1000};
+    const struct timespec pause = {.tv_nsec = BUSY_STEP_MS * INT64_C(1000000)};
 
     nanosleep(&pause, NULL);
 }

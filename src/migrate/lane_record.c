@@ -132,6 +132,18 @@ static const struct plan_node *lane_peek(const struct lane *lane)
     return NULL;
 }
 
+/* The record is the one that the run which applied it writes, too: whoever comes second changes
+ * nothing. */
+static void lane_credit_other_run(const struct lane *lane, struct store_record *record)
+{
+    const struct backend_result *result = &lane->step_result;
+
+    if (result->applied_at_us > 0)
+        record->at_us = result->applied_at_us;
+    if (result->run_id[0] != '\0')
+        record->run_id = result->run_id;
+}
+
 int lane_write_outcome(struct lane *lane)
 {
     struct store *store = lane->run->pub.engine->store;
@@ -143,8 +155,8 @@ int lane_write_outcome(struct lane *lane)
     lane->records[0].caller = lane_caller(lane, lane_node(lane));
     if (lane->outcome == RUN_ITEM_FAILED)
         lane->records[0].error = err_text(&lane->failure);
-    if (lane->record_event == STORE_FOUND_APPLIED && lane->step_result.applied_at_us > 0)
-        lane->records[0].at_us = lane->step_result.applied_at_us;
+    if (lane->record_event == STORE_FOUND_APPLIED)
+        lane_credit_other_run(lane, &lane->records[0]);
     if (next != NULL &&
         (lane->next_lock.held || lock_try(&lane->run->pub.engine->locks, &lane->next_lock,
                                           next->migration->id, lane_schema(lane, next))))
