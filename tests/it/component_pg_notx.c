@@ -518,6 +518,35 @@ static void test_every_answer_is_lost_once(void **state)
     reopen(world);
 }
 
+/* The statement worked, and only its mark did not get through: that is no doubt. */
+static void test_mark_is_lost(void **state)
+{
+    struct world *world = *state;
+    const struct migration *opaque =
+        load(world, "opaque", OFF "DO $$ BEGIN INSERT INTO t VALUES (1); END $$;", NULL);
+    struct cut_proxy proxy;
+    struct outcome got;
+
+    prepare(world);
+    admin_text(world, "CREATE TABLE s.t (a int)");
+    cut_proxy_start(&proxy, loop_uv(world->loop), world->settings.pool.host,
+                    world->settings.pool.port, "kind='done',run_id");
+    world->settings.pool.port = proxy.port;
+    reopen(world);
+    proxy.refuse = true;
+    proxy.armed = 1;
+    got = step(world, world->a, opaque, BACKEND_UP, "s");
+    close_backend(world, &world->a);
+    close_backend(world, &world->b);
+    cut_proxy_stop(&proxy);
+    world->settings.pool.port = fixture_settings().port;
+    reopen(world);
+    assert_outcome(&got, 0, BACKEND_DONE);
+    assert_int_equal(got.result.attempts, 2);
+    assert_int_equal(proxy.cuts, 1);
+    assert_admin(world, "SELECT count(*) FROM s.t", "1");
+}
+
 static void test_terminated_at_random(void **state)
 {
     struct world *world = *state;
@@ -707,6 +736,7 @@ int main(void)
                                         world_teardown),
         cmocka_unit_test_setup_teardown(test_every_answer_is_lost_once, world_setup,
                                         world_teardown),
+        cmocka_unit_test_setup_teardown(test_mark_is_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_terminated_at_random, world_setup, world_teardown),
 #ifdef BFM_CRASH_POINTS
         cmocka_unit_test_setup_teardown(test_killed_at_named_points, world_setup, world_teardown),

@@ -11,7 +11,8 @@
 /*
  * A TCP proxy in front of PostgreSQL, on the test's own loop. Armed, it lets the next query that
  * holds `word` through to the server and then, when the server has answered it, cuts the connection
- * instead of handing the answer on: the query has taken effect, and the client cannot know.
+ * instead of handing the answer on: the query has taken effect, and the client cannot know. With
+ * `refuse` it cuts the connection instead of letting the query through.
  */
 struct cut_proxy {
     uv_loop_t *loop;
@@ -19,7 +20,8 @@ struct cut_proxy {
     struct sockaddr_in upstream;
     char port[16];
     const char *word;
-    unsigned armed; /* how many answers still are to be swallowed */
+    bool refuse;
+    unsigned armed; /* how many answers or queries still are to be swallowed */
     unsigned cuts;
     unsigned open; /* handles */
 };
@@ -89,7 +91,12 @@ static inline void on_cut_read(uv_stream_t *stream, ssize_t len, const uv_buf_t 
             pair->proxy->armed--;
             pair->swallow = true;
         }
-        cut_forward(&pair->server, buf->base, (size_t)len);
+        if (pair->swallow && pair->proxy->refuse) {
+            pair->proxy->cuts++;
+            cut_close(pair);
+        } else {
+            cut_forward(&pair->server, buf->base, (size_t)len);
+        }
     } else if (pair->swallow) {
         pair->proxy->cuts++;
         cut_close(pair);

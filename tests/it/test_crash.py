@@ -186,8 +186,8 @@ def index_oid(postgres, database):
 
 def test_an_invalid_index_is_built_again(building, postgres, database):
     bfm, holder = building
-    postgres.query("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
-                   (database, holder.pid))
+    postgres.query("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s "
+                   "AND pid <> %s", (database, holder.pid))
     before = index_oid(postgres, database)
     assert before and not index_is_valid(postgres, database, "a")
     holder.release()

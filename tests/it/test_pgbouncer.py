@@ -6,7 +6,8 @@ from once_helpers import check_all, in_threads, make_effects, step_id, write_ste
 # What each script leaves on its session, and how the next user of the session sees it.
 DIRT = {
     "setting": ("SET search_path = pg_catalog;\nSET lock_timeout = '1234ms';\nSELECT 1;",
-                "SELECT count(*) FROM pg_settings WHERE name IN ('search_path', 'lock_timeout') AND source = 'session'"),
+                "SELECT count(*) FROM pg_settings WHERE name IN ('search_path', 'lock_timeout') "
+                "AND source = 'session'"),
     "set_config": ("SELECT set_config('bfm_test.canary', 'here', false);",
                    "SELECT count(*) WHERE current_setting('bfm_test.canary', true) <> ''"),
     "role": ("SET ROLE pg_monitor;\nRESET ROLE;\nSET ROLE pg_monitor;",

@@ -1,4 +1,4 @@
-"""Names that reach SQL: schemas of any spelling, and {{.Schema}} in every place (DESIGN.md §5, bfm-api.md §3.2, §6.1)."""
+"""Names that reach SQL: schemas of any spelling, {{.Schema}} in every place (DESIGN.md §5, bfm-api.md §3.2, §6.1)."""
 import pytest
 from api_helpers import up
 from once_helpers import step_id, step_path
@@ -59,7 +59,8 @@ CREATE TABLE "{{.Schema}}".quoted (id int);
 CREATE TABLE {{ .schema }} . spaced (id int);
 CREATE TABLE words (text text DEFAULT 'it is {{.Schema}}', other text DEFAULT E'\\t{{.Schema}}');
 INSERT INTO words VALUES (DEFAULT, DEFAULT);
-CREATE TABLE facts AS SELECT '{{.Connection}}' AS c, '{{.Backend}}' AS b, '{{.Version}}' AS v, '{{1,2},{3,4}}'::int[] AS a;
+CREATE TABLE facts AS SELECT '{{.Connection}}' AS c, '{{.Backend}}' AS b, '{{.Version}}' AS v,
+    '{{1,2},{3,4}}'::int[] AS a;
 CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $$ SELECT '{{.Schema}}'::text $$;
 CREATE FUNCTION counted() RETURNS bigint LANGUAGE plpgsql AS $body$
 BEGIN

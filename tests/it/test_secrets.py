@@ -91,8 +91,8 @@ def test_no_secret_in_anything_that_fails(start_bfm, tree, env, postgres):
     answer = call("POST", "/api/v1/reconcile")
     assert answer.status == 200
     assert len([target for target in answer.json["targets"] if "error" in target]) == len(names) - 1, answer
-    for header in (None, "Bearer", "Basic " + TOKEN, "Bearer " + TOKEN + "x", "Bearer " + TOKEN[:-1], "Bearer  " + TOKEN,
-                   "bearer", TOKEN):
+    for header in (None, "Bearer", "Basic " + TOKEN, "Bearer " + TOKEN + "x", "Bearer " + TOKEN[:-1],
+                   "Bearer  " + TOKEN, "bearer", TOKEN):
         anonymous = Client("127.0.0.1", bfm.port)
         headers = {} if header is None else {"Authorization": header}
         assert call("GET", "/api/v1/migrations", None, headers, anonymous).status == 401, header

@@ -97,6 +97,20 @@ def test_a_running_migration_is_finished_and_recorded(start_bfm, tree, connectio
     assert detail.json["status"] == "applied"
 
 
+def test_a_run_whose_client_went_away_is_finished(start_bfm, tree, connection_env, postgres, database):
+    slow(tree, 1.5)
+    bfm = start_bfm(connection_env("core", postgres, database), tree=tree)
+    body = '{"connection":"core","target":{"connection":"core"}}'
+    with bfm.client.raw() as client:
+        client.send("POST /api/v1/migrations/up HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                    "Content-Length: %d\r\n\r\n%s" % (bfm.client.token, len(body), body))
+        wait_until(lambda: sleeping(postgres, database), what="the migration to run")
+    bfm.stop()
+    assert postgres.query(database, "SELECT count(*) FROM core.t") == [(0,)]
+    bfm.start()
+    assert bfm.client.get("/api/v1/migrations/%s_slow_postgresql_core/applied" % VERSION).json == {"applied": True}
+
+
 def test_lanes_stop_behind_their_step(start_bfm, tree, connection_env, postgres, database):
     slow(tree, 1.5)
     tree.write("postgresql/core/core_u_20250102120000_second.sql", "CREATE TABLE u (id int);")

@@ -21,7 +21,8 @@ def blocked(start_bfm, tree, postgres, database, connection_env):
 
 def post_up(bfm, raw, schema):
     body = ('{"connection":"tenants","target":{},"schemas":["%s"]}' % schema).encode()
-    raw.send(b"POST /api/v1/migrations/up HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+    raw.send(b"POST /api/v1/migrations/up HTTP/1.1\r\nHost: x\r\n"
+             b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
              % (bfm.env["BFM_API_TOKEN"].encode(), len(body), body))
 
 

@@ -346,7 +346,7 @@ static void test_the_list_is_filtered(void **state)
 
 static void test_memory_may_run_out(void **state)
 {
-    static const char *const ids[] = {USERS, "t1_" ORDERS, "a_b_core_20250102120000_orders",
+    static const char *const ids[] = {USERS, ("t1_" ORDERS), "a_b_core_20250102120000_orders",
                                       "20250103120000_x", "nobody"};
 
     (void)state;

@@ -72,8 +72,8 @@ static int order(const char *const *ids, size_t count, struct ops_order *out)
 
 static void test_dependencies_come_first(void **state)
 {
-    static const char *const given[] = {C, "tenant_" C, B, "20250103000000_a", C, A};
-    static const char *const wanted[] = {B, "20250103000000_a", A, C, "tenant_" C, C};
+    static const char *const given[] = {C, ("tenant_" C), B, "20250103000000_a", C, A};
+    static const char *const wanted[] = {B, "20250103000000_a", A, C, ("tenant_" C), C};
     struct ops_order out;
 
     (void)state;
