@@ -1,21 +1,28 @@
+/* clang-format off */
 /*
  * A lane: one schema of a run, its steps one after another.
  *
- *   CHECKING ──> LOCKING ──> CLAIMING ──> EXECUTING ──> SETTLING ──> (next step, or DONE)
- *                   ▲           │                         │   ▲
- *                   └───────────┴──── next step ◀─────────┘   │
- *                               └──────────> PAUSING <────────┘ the state database is away
+ *   CHECKING ──> LOCKING ──> CLAIMING ──> EXECUTING ──> SETTLING ──> the next step, or DONE
+ *      │          ^   ^        │   ^         ^            │   ^
+ *      v          │   │        v   │         │            v   │
+ *   SKIPPING ─────┘   │       PAUSING        │           PAUSING      (the state database is away)
+ *                     │                      │            │
+ *                     │                      └────────────┤           (the next step's lock was free)
+ *                     └───────────────────────────────────┘
  *
  *   CHECKING   waits for what RequiresSchema/RequiresTable ask for, one connection after another
+ *   SKIPPING   waits for the next turn: many steps in a row needed no target
  *   LOCKING    waits for runs of this process that have the same (migration, schema)
  *   CLAIMING   waits until `pending` is recorded; nothing has reached the target
  *   EXECUTING  waits for the target
- *   SETTLING   waits until the outcome is recorded, together with `pending` of the next step if its
- * lock is free PAUSING    waits before the same record is offered again DONE       holds nothing
+ *   SETTLING   waits until the outcome is recorded, together with `pending` of the next step if its lock is free
+ *   PAUSING    waits before the same record is offered again
+ *   DONE       holds nothing
  *
- * What the target said is a fact: no cancel and no failure behind EXECUTING changes it. A lock is
- * held from LOCKING until the outcome is recorded.
+ * What the target said is a fact: no cancel and no failure behind EXECUTING changes it. A lock is held from LOCKING
+ * until the outcome is recorded.
  */
+/* clang-format on */
 #include <assert.h>
 #include <string.h>
 
@@ -24,14 +31,16 @@
 #include "base/mem.h"
 #include "migrate/lane_internal.h"
 
+/* Where lane_next() leads. */
+#define LANE_TO_NEXT (SM_TO(LANE_SKIPPING) | SM_TO(LANE_LOCKING) | SM_TO(LANE_DONE))
+
 static const struct sm_state lane_states[] = {
-    [LANE_CHECKING] = {"checking", SM_TO(LANE_CHECKING) | SM_TO(LANE_LOCKING) | SM_TO(LANE_DONE)},
-    [LANE_LOCKING] = {"locking", SM_TO(LANE_LOCKING) | SM_TO(LANE_CLAIMING) | SM_TO(LANE_DONE)},
-    [LANE_CLAIMING] = {"claiming", SM_TO(LANE_LOCKING) | SM_TO(LANE_EXECUTING) |
-                                       SM_TO(LANE_PAUSING) | SM_TO(LANE_DONE)},
+    [LANE_CHECKING] = {"checking", LANE_TO_NEXT},
+    [LANE_SKIPPING] = {"skipping", LANE_TO_NEXT},
+    [LANE_LOCKING] = {"locking", SM_TO(LANE_CLAIMING) | LANE_TO_NEXT},
+    [LANE_CLAIMING] = {"claiming", SM_TO(LANE_EXECUTING) | SM_TO(LANE_PAUSING) | LANE_TO_NEXT},
     [LANE_EXECUTING] = {"executing", SM_TO(LANE_SETTLING)},
-    [LANE_SETTLING] = {"settling", SM_TO(LANE_LOCKING) | SM_TO(LANE_EXECUTING) |
-                                       SM_TO(LANE_PAUSING) | SM_TO(LANE_DONE)},
+    [LANE_SETTLING] = {"settling", SM_TO(LANE_EXECUTING) | SM_TO(LANE_PAUSING) | LANE_TO_NEXT},
     [LANE_PAUSING] = {"pausing", SM_TO(LANE_CLAIMING) | SM_TO(LANE_SETTLING)},
     [LANE_DONE] = {"done", 0},
 };
@@ -77,19 +86,21 @@ static bool lane_end(struct lane *lane)
 /* Goes on behind a step that is over. Called with no lock held. */
 static bool lane_next(struct lane *lane)
 {
-    const struct plan_step *step;
+    struct engine *engine = lane->run->pub.engine;
+    enum lane_progress progress;
     const struct plan_node *node;
 
     err_clear(&lane->failure);
-    if (lane->result->err.code != 0 || !lane_skip_to_runnable(lane))
+    progress = lane->result->err.code != 0 ? LANE_END : lane_skip_to_runnable(lane);
+    if (progress == LANE_END)
         return lane_end(lane);
-    step = lane_step(lane);
-    node = &lane->run->graph.nodes[step->node];
-    lane->step_started_ms = lane->run->pub.engine->sched->now_ms;
+    if (progress == LANE_MORE)
+        return lane_await(lane, LANE_SKIPPING,
+                          op_sleep_start(&lane->sleep, engine->sched, &lane->op, 0));
+    node = lane_node(lane);
     return lane_await(lane, LANE_LOCKING,
-                      lock_acquire(&lane->run->pub.engine->locks, &lane->op, &lane->lock,
-                                   node->migration->id, lane_schema(lane, node),
-                                   lane->run->pub.engine->config.lock_wait_ms));
+                      lock_acquire(&engine->locks, &lane->op, &lane->lock, node->migration->id,
+                                   lane_schema(lane, node), engine->config.lock_wait_ms));
 }
 
 static bool lane_on_locked(struct lane *lane)
@@ -201,8 +212,7 @@ static bool lane_on_settled(struct lane *lane)
         return lane_next(lane);
     lock_move(&lane->lock, &lane->next_lock);
     err_clear(&lane->failure);
-    lane->step_started_ms = lane->run->pub.engine->sched->now_ms;
-    if (!lane_skip_to_runnable(lane) || lane->run->stop != 0) {
+    if (lane_skip_to_runnable(lane) != LANE_FOUND || lane->run->stop != 0) {
         lock_release(&lane->lock, LOCK_NEWS_NONE);
         return lane_next(lane);
     }
@@ -224,6 +234,8 @@ static bool lane_once(struct lane *lane)
     switch ((enum lane_state)lane->sm.state) {
     case LANE_CHECKING:
         return lane_check_requirements(lane) ? lane_next(lane) : false;
+    case LANE_SKIPPING:
+        return lane_next(lane);
     case LANE_LOCKING:
         return lane_on_locked(lane);
     case LANE_CLAIMING:
@@ -286,6 +298,7 @@ void lane_stop(struct list *link, bool hard)
         if (hard)
             op_cancel(&lane->op);
         return;
+    case LANE_SKIPPING:
     case LANE_CLAIMING:
     case LANE_SETTLING:
     case LANE_DONE:

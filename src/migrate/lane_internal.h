@@ -7,12 +7,26 @@
 
 enum lane_state {
     LANE_CHECKING,
+    LANE_SKIPPING,
     LANE_LOCKING,
     LANE_CLAIMING,
     LANE_EXECUTING,
     LANE_SETTLING,
     LANE_PAUSING,
     LANE_DONE,
+};
+
+/* What steps of this lane have in common that cannot run because of an earlier one. */
+struct lane_block {
+    struct lane_block *next;
+    const char *connection, *schema;
+    const struct err *reason;
+};
+
+enum lane_progress {
+    LANE_FOUND, /* a step that needs its target */
+    LANE_END,   /* no step is left */
+    LANE_MORE,  /* enough for this turn */
 };
 
 struct lane {
@@ -24,8 +38,11 @@ struct lane {
     struct op op;
     int rc; /* of the last operation */
 
-    size_t at;              /* step of the plan the lane is at */
-    struct run_item *items; /* result->items while they grow: room for every step */
+    size_t at;                 /* step of the plan the lane is at */
+    struct run_item *items;    /* result->items while they grow: room for every step */
+    struct lane_block *blocks; /* per (connection, schema) with a failure; in the run's arena */
+    const struct err *
+        *node_failures; /* why a node failed or did not run; NULL until there is one */
 
     /* what is required before anything runs */
     struct backend_check *checks;
@@ -65,8 +82,8 @@ bool lane_check_requirements(struct lane *lane);
 /* lane_step.c */
 const struct plan_node *lane_node(const struct lane *lane); /* of the step it is at */
 void lane_announce(struct lane *lane); /* an event for each step that is planned to run */
-/* Settles the steps that need no target; false when none is left to run. */
-bool lane_skip_to_runnable(struct lane *lane);
+/* Settles steps that need no target, up to a turn's worth of them. */
+enum lane_progress lane_skip_to_runnable(struct lane *lane);
 void lane_begin_item(struct lane *lane);
 void lane_finish_step(struct lane *lane, enum run_item_kind kind);
 void lane_note_failure(struct lane *lane, int rc); /* reason: what lane->op.err says */

@@ -92,11 +92,23 @@ int lane_write_claim(struct lane *lane)
     return store->ops->write(store, &lane->op, lane->records, 1);
 }
 
+/* An older server applied it and kept no journal: "nothing to undo" is then no fact about the
+ * target. */
+static bool lane_is_unjournaled(const struct lane *lane)
+{
+    return lane->run->unjournaled[lane->result - lane->run->pub.lanes];
+}
+
 void lane_judge_outcome(struct lane *lane)
 {
     bool is_up = lane->run->request.kind == RUN_UP;
     bool was_done = lane->step_result.outcome == BACKEND_WAS_DONE;
 
+    if (!is_up && was_done && lane->failure.code == 0 && lane_is_unjournaled(lane))
+        err_set(
+            &lane->failure, ERR_CONFLICT,
+            "it was applied by an older server and is not in the target's journal; its down script was not run. "
+            "Undo it by hand, or add its journal row first");
     if (lane->failure.code != 0) {
         lane->outcome = RUN_ITEM_FAILED;
         lane->news = LOCK_NEWS_NONE;

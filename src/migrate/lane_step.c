@@ -4,6 +4,10 @@
 #include "base/mem.h"
 #include "migrate/lane_internal.h"
 
+enum {
+    LANE_STEPS_PER_TURN = 1000,
+};
+
 struct lane *lane_create(struct run_full *run, size_t index)
 {
     struct lane *lane = mem_calloc(1, sizeof(*lane));
@@ -128,6 +132,45 @@ static void lane_add_item(struct lane *lane, enum run_item_kind kind)
         run_add_skip(lane->run, item);
 }
 
+/* Steps behind the one the lane is at share the reason for not running. Out of memory blocks the
+ * whole lane. */
+static void lane_block_others(struct lane *lane, const struct err *reason)
+{
+    struct arena *arena = &lane->run->arena;
+    struct lane_block *block;
+
+    if (lane->node_failures == NULL)
+        lane->node_failures =
+            arena_calloc(arena, lane->run->graph.count, sizeof(*lane->node_failures));
+    if (lane->node_failures != NULL)
+        lane->node_failures[lane_step(lane)->node] = reason;
+    for (block = lane->blocks; block != NULL; block = block->next)
+        if (strcmp(block->connection, lane->item.migration->connection) == 0 &&
+            strcmp(block->schema, lane->item.schema) == 0)
+            return;
+    block = arena_alloc(arena, sizeof(*block));
+    if (block == NULL || lane->node_failures == NULL) {
+        err_set(&lane->result->err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));
+        return;
+    }
+    *block = (struct lane_block){
+        .next = lane->blocks,
+        .connection = lane->item.migration->connection,
+        .schema = lane->item.schema,
+        .reason = reason,
+    };
+    lane->blocks = block;
+}
+
+static void lane_fail_item(struct lane *lane)
+{
+    struct err err;
+
+    err_set(&err, ERR_DEPENDENCY, "%s failed before it", lane->item.migration->id);
+    lane->item.err = lane_keep_err(lane, &lane->failure);
+    lane_block_others(lane, lane_keep_err(lane, &err));
+}
+
 void lane_finish_step(struct lane *lane, enum run_item_kind kind)
 {
     struct backend_result *result = &lane->step_result;
@@ -143,7 +186,7 @@ void lane_finish_step(struct lane *lane, enum run_item_kind kind)
         lane->result->err = lane->failure;
     } else {
         if (kind == RUN_ITEM_FAILED)
-            lane->item.err = lane_keep_err(lane, &lane->failure);
+            lane_fail_item(lane);
         lane_add_item(lane, kind);
     }
     lane->at++;
@@ -163,25 +206,19 @@ void lane_note_failure(struct lane *lane, int rc)
 
 /* --- steps that need no target --- */
 
-/* The earlier item that keeps this step from running (bfm-api.md §6.2), NULL if there is none. */
-static const struct run_item *lane_find_blocker(const struct lane *lane)
+/* Why this step cannot run after what failed earlier (bfm-api.md §6.2), NULL if it can. */
+static const struct err *lane_find_block(const struct lane *lane)
 {
-    const struct plan_node *nodes = lane->run->graph.nodes;
     const struct plan_node *node = lane_node(lane);
     const char *schema = lane_schema(lane, node);
 
-    for (size_t i = 0; i < lane->result->count; i++) {
-        const struct run_item *item = &lane->items[i];
-
-        if (item->kind != RUN_ITEM_FAILED && item->kind != RUN_ITEM_NOT_RUN)
-            continue;
-        if (strcmp(item->migration->connection, node->migration->connection) == 0 &&
-            strcmp(item->schema, schema) == 0)
-            return item;
-        for (size_t edge = 0; edge < node->edge_count; edge++)
-            if (nodes[node->edges[edge].to].migration == item->migration)
-                return item;
-    }
+    for (const struct lane_block *block = lane->blocks; block != NULL; block = block->next)
+        if (strcmp(block->connection, node->migration->connection) == 0 &&
+            strcmp(block->schema, schema) == 0)
+            return block->reason;
+    for (size_t edge = 0; lane->node_failures != NULL && edge < node->edge_count; edge++)
+        if (lane->node_failures[node->edges[edge].to] != NULL)
+            return lane->node_failures[node->edges[edge].to];
     return NULL;
 }
 
@@ -192,23 +229,11 @@ static void lane_refuse_step(struct lane *lane, int code, const char *reason)
     err_clear(&lane->failure);
 }
 
-/* Steps behind a failure share one reason. */
-static void lane_leave_out(struct lane *lane, const struct run_item *blocker)
+static void lane_leave_out(struct lane *lane, const struct err *reason)
 {
-    const struct err *reason = blocker->err;
-    struct err err;
-
-    if (blocker->kind == RUN_ITEM_FAILED) {
-        err_set(&err, ERR_DEPENDENCY, "%s failed before it", blocker->migration->id);
-        for (size_t i = 0; i < lane->result->count; i++)
-            if (lane->items[i].kind == RUN_ITEM_NOT_RUN &&
-                strcmp(lane->items[i].err->text, err.text) == 0)
-                reason = lane->items[i].err;
-        if (reason == blocker->err)
-            reason = lane_keep_err(lane, &err);
-    }
     lane_begin_item(lane);
     lane->item.err = reason;
+    lane_block_others(lane, reason);
     lane_add_item(lane, RUN_ITEM_NOT_RUN);
     lane->at++;
 }
@@ -253,7 +278,7 @@ static bool lane_settle_locally(struct lane *lane)
 {
     bool is_up = lane->run->request.kind == RUN_UP;
     bool is_applied = lane_step(lane)->action == PLAN_SKIP;
-    const struct run_item *blocker;
+    const struct err *block;
     const char *refusal;
     int code;
 
@@ -261,9 +286,9 @@ static bool lane_settle_locally(struct lane *lane)
         lane_finish_step(lane, is_up ? RUN_ITEM_SKIPPED : RUN_ITEM_NOT_APPLIED);
         return true;
     }
-    blocker = lane_step(lane)->action != PLAN_REFUSE ? lane_find_blocker(lane) : NULL;
-    if (blocker != NULL) {
-        lane_leave_out(lane, blocker);
+    block = lane_step(lane)->action != PLAN_REFUSE ? lane_find_block(lane) : NULL;
+    if (block != NULL) {
+        lane_leave_out(lane, block);
         return true;
     }
     refusal = lane_find_refusal(lane, &code);
@@ -282,11 +307,16 @@ static bool lane_settle_locally(struct lane *lane)
     return false;
 }
 
-bool lane_skip_to_runnable(struct lane *lane)
+enum lane_progress lane_skip_to_runnable(struct lane *lane)
 {
+    size_t budget = LANE_STEPS_PER_TURN;
+
     lane->step_started_ms = lane->run->pub.engine->sched->now_ms;
-    while (lane->at < lane->plan->plan.step_count && lane->result->err.code == 0)
+    while (lane->at < lane->plan->plan.step_count && lane->result->err.code == 0) {
+        if (budget-- == 0)
+            return LANE_MORE;
         if (!lane_settle_locally(lane))
-            return true;
-    return false;
+            return LANE_FOUND;
+    }
+    return LANE_END;
 }

@@ -1,19 +1,20 @@
+/* clang-format off */
 /*
  * A run: one request from what is applied to what became of every step.
  *
  *   LOADING ──> DEPENDENTS ──> INDEXING ──> LANES ──> RECORDING ──> OVER
- *      │            │             │           ▲           │
- *      │            └─────────────┴── failed ─┼──────────▶│
- *      └───────── up: no dependents ──────────┘           └ done() was called before the skips are
- * written
+ *      │ │           │          ^   │                  ^
+ *      │ └── up ─────┼──────────┘   │                  │
+ *      └── failed ───┴──────────────┴──────────────────┘
  *
  *   LOADING     waits for the state database: applied executions of all lanes in one look-up
  *   DEPENDENTS  undo only: waits for the executions of each migration that depends on this one
  *   INDEXING    turns rows into bits, a slice per turn
  *   LANES       lanes run in parallel up to `limit`; a slice of them is started per turn
- *   RECORDING   the caller has its answer; rows of skipped steps are written behind it
+ *   RECORDING   the caller has its answer (done() was called); rows of skipped steps are written behind it
  *   OVER        nothing is held; memory goes with the last reference
  */
+/* clang-format on */
 #include <assert.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ static const struct sm_state run_states[] = {
 };
 
 enum {
-    RUN_DEPENDENT_ROWS = 20000, /* schemas of one dependent that are looked at before an undo */
+    RUN_DEPENDENT_ROWS = 1000000, /* schemas of one dependent that are looked at before an undo */
 };
 
 static void run_check(const struct run_full *run)
@@ -117,44 +118,61 @@ static bool run_record(struct run_full *run)
     return run->rc != 0;
 }
 
+static bool run_later(struct run_full *run)
+{
+    sched_defer(run->pub.engine->sched, &run->task);
+    return false;
+}
+
 /* Whether an applied row of a dependent stands in the way of the undo in one of the lanes
  * (bfm-api.md §6.3). */
 static bool run_row_blocks_undo(const struct run_full *run, const struct migration *dependent,
                                 const struct store_execution *row)
 {
-    const struct migration *migration = run->request.migration;
-
     if (!row->applied || strcmp(row->connection, dependent->connection) != 0)
         return false;
-    for (size_t i = 0; i < run->pub.lane_count; i++) {
-        const char *schema =
-            run_effective_schema(run, &run->graph.nodes[0], run->pub.lanes[i].requested);
-
-        if (schema == NULL)
-            continue;
-        if (strcmp(row->schema, schema) == 0)
-            return true;
-        if (migration_is_fixed(migration) && strcmp(migration->schema, schema) == 0)
-            return true;
-    }
-    return false;
+    return run->undoes_declared || map_get_str(&run->lane_by_schema, row->schema) != NULL ||
+           (run->own_schema != NULL && strcmp(run->own_schema, row->schema) == 0);
 }
 
-/* Adds the dependent to the reason of the refusal if it is applied where it matters. */
-static void run_check_dependent(struct run_full *run)
+/* Notes the schema of the lane that asked for none, and whether a fixed migration is undone where
+ * it is declared: then rows of any schema may depend on it. */
+static void run_note_undo(struct run_full *run)
+{
+    const struct migration *migration = run->request.migration;
+
+    for (size_t i = 0; i < run->pub.lane_count; i++) {
+        const char *requested = run->pub.lanes[i].requested;
+        const char *schema = run_effective_schema(run, &run->graph.nodes[0], requested);
+
+        if (requested == NULL)
+            run->own_schema = schema;
+        if (schema != NULL && migration_is_fixed(migration) &&
+            strcmp(migration->schema, schema) == 0)
+            run->undoes_declared = true;
+    }
+}
+
+/* Adds the dependent to the reason of the refusal if it is applied where it matters; one slice of
+ * its rows. False: there is more. */
+static bool run_check_dependent(struct run_full *run)
 {
     const struct migration *dependent = run->dependents[run->dependent_at];
+    size_t end = run->dependent_row + RUN_ROWS_PER_SLICE;
 
-    for (size_t i = 0; i < run->dependent_rows.count; i++) {
-        const struct store_execution *row = &run->dependent_rows.rows[i];
+    for (; run->dependent_row < run->dependent_rows.count; run->dependent_row++) {
+        const struct store_execution *row = &run->dependent_rows.rows[run->dependent_row];
 
+        if (run->dependent_row == end)
+            return false;
         if (!run_row_blocks_undo(run, dependent, row))
             continue;
         if (run->blockers.len > 0)
             buf_puts(&run->blockers, ", ");
         buf_printf(&run->blockers, "%s (schema %s)", dependent->id, row->schema);
-        return;
+        return true;
     }
+    return true;
 }
 
 static bool run_end_dependents(struct run_full *run)
@@ -173,6 +191,7 @@ static bool run_end_dependents(struct run_full *run)
 static bool run_start_dependents(struct run_full *run)
 {
     run_move(run, RUN_DEPENDENTS);
+    run_note_undo(run);
     if (!run->request.ignore_dependencies &&
         plan_dependents(run->registry, run->request.migration, &run->arena, &run->dependents,
                         &run->dependent_count) != 0)
@@ -188,9 +207,11 @@ static bool run_next_dependent(struct run_full *run)
     if (run->rc != 0)
         return run_fail(run, run->rc, &run->op.err);
     if (run->dependent_asked) {
-        run_check_dependent(run);
+        if (!run_check_dependent(run))
+            return run_later(run);
         arena_free(&run->dependent_rows.arena);
         run->dependent_asked = false;
+        run->dependent_row = 0;
         run->dependent_at++;
     }
     if (run->stop != 0)
@@ -201,12 +222,6 @@ static bool run_next_dependent(struct run_full *run)
     run->rc = store->ops->get_executions(store, &run->op, run->dependents[run->dependent_at]->id,
                                          RUN_DEPENDENT_ROWS, &run->dependent_rows);
     return run->rc != 0;
-}
-
-static bool run_later(struct run_full *run)
-{
-    sched_defer(run->pub.engine->sched, &run->task);
-    return false;
 }
 
 /* Lanes that never start still need their result. */

@@ -97,7 +97,8 @@ int run_prepare_bits(struct run_full *run)
 {
     run->bits_len = run->graph.count / 8 + 1;
     run->bits = arena_calloc(&run->arena, run->pub.lane_count, run->bits_len);
-    if (run->bits == NULL)
+    run->unjournaled = arena_calloc(&run->arena, run->pub.lane_count, sizeof(*run->unjournaled));
+    if (run->bits == NULL || run->unjournaled == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < run->graph.count; i++) {
         struct plan_node *node = &run->graph.nodes[i];
@@ -120,13 +121,15 @@ const uint8_t *run_lane_bits(const struct run_full *run, size_t lane)
     return run->bits + lane * run->bits_len;
 }
 
-static void run_set_bit(struct run_full *run, const struct run_lane_result *lane,
-                        const struct plan_node *node)
+static void run_set_bit(struct run_full *run, size_t lane, const struct plan_node *node,
+                        const struct store_execution *row)
 {
     size_t n = (size_t)(node - run->graph.nodes);
-    uint8_t *bits = run->bits + (size_t)(lane - run->pub.lanes) * run->bits_len;
+    uint8_t *bits = run->bits + lane * run->bits_len;
 
     bits[n / 8] = (uint8_t)(bits[n / 8] | 1u << (n % 8));
+    if (run->request.kind == RUN_DOWN)
+        run->unjournaled[lane] = row->checksum[0] == '\0';
 }
 
 static void run_index_row(struct run_full *run, const struct store_execution *row)
@@ -141,10 +144,10 @@ static void run_index_row(struct run_full *run, const struct store_execution *ro
     if (own != NULL && strcmp(own, row->schema) == 0)
         for (size_t i = 0; i < run->pub.lane_count; i++)
             if (run_node_is_common(node) || run->pub.lanes[i].requested == NULL)
-                run_set_bit(run, &run->pub.lanes[i], node);
+                run_set_bit(run, i, node, row);
     lane = map_get_str(&run->lane_by_schema, row->schema);
     if (lane != NULL && !run_node_is_common(node))
-        run_set_bit(run, lane, node);
+        run_set_bit(run, (size_t)(lane - run->pub.lanes), node, row);
 }
 
 bool run_index_rows(struct run_full *run)

@@ -49,11 +49,16 @@ struct run_full {
     struct map lane_by_schema; /* requested schema -> struct run_lane_result */
     size_t bits_len;           /* bytes per lane */
     uint8_t *bits;             /* lane i: bits + i * bits_len */
+    bool *unjournaled; /* undo: lane i was applied by an older server, which kept no journal */
 
     /* undo: who depends on it */
     const struct migration **dependents;
     size_t dependent_count, dependent_at;
     bool dependent_asked;
+    size_t dependent_row;
+    bool undoes_declared; /* rows of any schema may depend on what is undone */
+    const char
+        *own_schema; /* effective schema of the lane that requested none; NULL if there is none */
     struct store_executions dependent_rows;
     struct buf blockers; /* applied dependents, for the refusal; its rc says that there are more */
 

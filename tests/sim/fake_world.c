@@ -239,11 +239,12 @@ static void fake_fill_executions(struct fake_world *world, const struct store_sc
         for (size_t i = 0; i < scope_count && !wanted; i++)
             wanted = fake_in_scope(&scopes[i], id, sign + 1);
         if (wanted)
-            out->rows[out->count++] = (struct store_execution){.migration_id = id,
-                                                               .schema = sign + 1,
-                                                               .connection = "core",
-                                                               .applied = true,
-                                                               .checksum = "c"};
+            out->rows[out->count++] =
+                (struct store_execution){.migration_id = id,
+                                         .schema = sign + 1,
+                                         .connection = "core",
+                                         .applied = true,
+                                         .checksum = world->no_checksums ? "" : "c"};
     }
 }
 

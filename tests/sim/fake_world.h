@@ -30,6 +30,7 @@ struct fake_world {
     unsigned most_running;
     unsigned asked;     /* steps that the target was asked to run */
     unsigned executed;  /* steps that reached the target */
+    bool no_checksums;  /* the store's rows are an older server's */
     const char *broken; /* migrations whose name this is fail on the target */
 
     struct map effects; /* "id@schema" -> itself: what the target has */

@@ -487,6 +487,61 @@ static void test_down_of_what_never_ran(void **state)
     fake_world_free(&world);
 }
 
+static void test_down_of_what_no_journal_knows_is_refused(void **state)
+{
+    static const char *const schemas[] = {"a"};
+    struct run_request down;
+    struct fake_world world;
+    struct run *run;
+
+    (void)state;
+    fake_world_init(&world, files, ARRAY_SIZE(files));
+    world.no_checksums = true;
+    fake_world_set_belief(&world, SECOND, "a", true);
+    down = down_request(&world, SECOND, schemas, 1);
+    run = run_to_end(&world, &down);
+    assert_int_equal(find_item(run, 0, SECOND)->kind, RUN_ITEM_FAILED);
+    assert_non_null(strstr(find_item(run, 0, SECOND)->err->text, "older server"));
+    assert_true(fake_world_believes(&world, SECOND, "a"));
+    run_free(run);
+    fake_world_free(&world);
+}
+
+/* The steps of one lane are settled over many turns, also behind a failure. */
+static void test_many_steps_share_the_turns(void **state)
+{
+    enum {
+        COUNT = 5000,
+    };
+    static const char *const schemas[] = {"a"};
+    struct run_request request = up_request(schemas, 1);
+    struct registry_file *many = mem_calloc(COUNT, sizeof(*many));
+    char(*paths)[64] = mem_calloc(COUNT, sizeof(*paths));
+    struct fake_world world;
+    unsigned turns = 0;
+    struct run *run;
+    struct err err;
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(paths[i], sizeof(paths[i]), "postgresql/core/%014u_step.up.sql", i + 1);
+        many[i] = (struct registry_file){.path = paths[i], .text = "SELECT 1;", .len = 9};
+    }
+    fake_world_init(&world, many, COUNT);
+    world.broken = "step";
+    assert_int_equal(run_start(&world.engine, &request, on_done, NULL, &run, &err), 0);
+    while (fake_world_turn(&world))
+        turns++;
+    assert_int_equal(count_kind(run, RUN_ITEM_FAILED), 1);
+    assert_int_equal(count_kind(run, RUN_ITEM_NOT_RUN), COUNT - 1);
+    assert_ptr_equal(run->lanes[0].items[1].err, run->lanes[0].items[COUNT - 1].err);
+    assert_true(turns >= COUNT / 1000);
+    run_free(run);
+    fake_world_free(&world);
+    mem_free(paths);
+    mem_free(many);
+}
+
 static void test_parent_names_the_dependencies_that_ran(void **state)
 {
     static const char *const schemas[] = {"a"};
@@ -600,6 +655,8 @@ int main(void)
         cmocka_unit_test(test_down_undoes_once),
         cmocka_unit_test(test_down_refuses_what_others_need),
         cmocka_unit_test(test_down_of_what_never_ran),
+        cmocka_unit_test(test_down_of_what_no_journal_knows_is_refused),
+        cmocka_unit_test(test_many_steps_share_the_turns),
         cmocka_unit_test(test_parent_names_the_dependencies_that_ran),
         cmocka_unit_test(test_reconcile_repairs_both_ways),
         cmocka_unit_test(test_stop_finishes_running_steps_only),
