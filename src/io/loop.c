@@ -8,11 +8,11 @@
 struct loop {
     uv_loop_t uv;
     struct sched sched;
-    uv_timer_t timer;     /* fires at the sched's earliest timer */
-    uv_prepare_t prepare; /* before polling: runs tasks, arms the timer */
-    uv_check_t check;     /* after polling: notes when the loop got busy */
-    uv_idle_t idle;       /* active while tasks wait, so that polling does not */
-    uint64_t busy_since;
+    uv_timer_t timer;                /* fires at the sched's earliest timer */
+    uv_prepare_t prepare;            /* before polling: runs tasks, arms the timer */
+    uv_check_t check;                /* after polling: tells the scheduler the time */
+    uv_idle_t idle;                  /* active while tasks wait, so that polling does not */
+    uint64_t turn_began_ns, idle_ns; /* hrtime and idle time when the last turn began */
     uint64_t longest_ns;
 };
 
@@ -50,24 +50,33 @@ static void loop_arm(struct loop *loop)
         uv_timer_stop(&loop->timer);
 }
 
+/* From one prepare to the next is a turn; what libuv did not spend waiting in it kept the loop
+ * busy. */
+static void loop_measure_turn(struct loop *loop)
+{
+    uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&loop->uv);
+    uint64_t turn = now - loop->turn_began_ns, waited = idle - loop->idle_ns;
+
+    if (loop->turn_began_ns != 0 && turn > waited && turn - waited > loop->longest_ns)
+        loop->longest_ns = turn - waited;
+    loop->turn_began_ns = now;
+    loop->idle_ns = idle;
+}
+
 static void loop_on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
-    uint64_t now;
 
+    loop_measure_turn(loop);
     uv_update_time(&loop->uv);
     sched_run(&loop->sched, uv_now(&loop->uv));
     loop_arm(loop);
-    now = uv_hrtime();
-    if (loop->busy_since != 0 && now - loop->busy_since > loop->longest_ns)
-        loop->longest_ns = now - loop->busy_since;
 }
 
 static void loop_on_check(uv_check_t *check)
 {
     struct loop *loop = check->data;
 
-    loop->busy_since = uv_hrtime();
     loop->sched.now_ms = uv_now(&loop->uv);
 }
 
@@ -81,6 +90,7 @@ struct loop *loop_create(void)
         mem_free(loop);
         return NULL;
     }
+    uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME);
     sched_init(&loop->sched, uv_now(&loop->uv));
     loop->sched.wake = loop_on_wake;
     uv_timer_init(&loop->uv, &loop->timer);
@@ -140,7 +150,10 @@ uv_loop_t *loop_uv(struct loop *loop)
 
 uint64_t loop_take_longest_us(struct loop *loop)
 {
-    uint64_t longest = loop->longest_ns / 1000;
+    uint64_t longest;
+
+    loop_measure_turn(loop); /* the turn under way counts, too */
+    longest = loop->longest_ns / 1000;
 
     loop->longest_ns = 0;
     return longest;

@@ -61,6 +61,34 @@ static void test_timers_fire_when_due(void **state)
     loop_destroy(loop);
 }
 
+static void on_busy(uv_timer_t *timer)
+{
+    uint64_t start = clock_monotonic_ns();
+
+    while (clock_monotonic_ns() - start < 30000000u)
+        continue;
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* What I/O callbacks of libuv itself take counts, not only tasks of the scheduler; waiting does
+ * not. */
+static void test_longest_turn_is_seen(void **state)
+{
+    struct timer later = {.fire = on_fire};
+    uv_timer_t timer;
+    uint64_t longest;
+
+    (void)state;
+    loop = loop_create();
+    uv_timer_init(loop_uv(loop), &timer);
+    uv_timer_start(&timer, on_busy, 1, 0);
+    sched_start_timer(loop_sched(loop), &later, 400);
+    loop_run(loop);
+    longest = loop_take_longest_us(loop);
+    assert_in_range(longest, 30000, 350000);
+    loop_destroy(loop);
+}
+
 static int answer(void *arg, struct err *err)
 {
     int *rc = arg;
@@ -120,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_task_of_the_last_close_callback_runs),
         cmocka_unit_test(test_timers_fire_when_due),
+        cmocka_unit_test(test_longest_turn_is_seen),
         cmocka_unit_test(test_work_brings_its_result),
         cmocka_unit_test(test_numeric_hosts_need_no_lookup),
     };
