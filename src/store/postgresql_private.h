@@ -28,7 +28,7 @@ enum pgstore_sql {
 };
 
 enum {
-    PGSTORE_SQL_PARTS = 2, /* compilers need not take literals of more than 4095 bytes */
+    PGSTORE_SQL_PARTS = 3, /* compilers need not take literals of more than 4095 bytes */
 };
 
 /* With '@' where the quoted schema belongs. */

@@ -3,8 +3,7 @@
 /* Times are TIMESTAMP without zone, written and read as UTC. */
 #define MICROSECONDS(column) \
     "CASE WHEN isfinite(" column ") THEN (extract(epoch FROM " column ") * 1000000)::bigint END"
-#define TIMESTAMP_OF(number) "timestamp 'epoch' + " number " * interval '1 microsecond'"
-#define NOW_UTC              "(clock_timestamp() AT TIME ZONE 'UTC')"
+#define NOW_UTC "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 /* --- writes --- */
 
@@ -22,54 +21,84 @@
  * One batch: $1 migrations, $2 callers, $3 records, each a JSON array. All of it sees the state
  * before the statement; what the records do to each other is worked out from their numbers.
  *
+ * v  the executions as they are now, locked: what is found depends on them, and two servers that
+ *    find the same do it one after the other
+ * c  the records with a status; taken: the history has the key already; copy and place count the
+ *    key among the records of the same kind and among all
+ * w  those with an effect, whether the execution was applied before each, and whether that is
+ *    known: from a locked row or from the batch itself
+ * y  what was found and is news: it has the key of the run's own record, so that the run changes
+ *    nothing if it comes later, and goes without a run where the key is taken
  * h  history rows that were new: a record whose row is there already has had its effect
- * f  the new records with an effect, whether the execution was applied before each, and whether
- *    that is known from the batch itself
- * k  the last effect on each execution; a failure never overwrites what another server has applied
- *    meanwhile
+ * f  the new records with an effect
+ * k  the last effect on each execution; a failure or something found never overwrites what another
+ *    server has applied meanwhile
  * g  the last effect on each list row; status NULL leaves the status as it is
  * p  keeps the last 5 skips
+ *
+ * Every batch takes its locks in the order v, h and the rest, which the counts of v and h see to:
+ * otherwise two servers that write about the same migration would stop each other.
+ *
+ * Two servers that find an execution applied of which there is no row have nothing to lock. The
+ * key in the history leaves one of the rows; both are written only if the history had one with it
+ * although the execution was gone.
  */
 static const char pgstore_sql_write[] =
     "WITH m AS MATERIALIZED (SELECT * FROM json_to_recordset($1::json) AS x (i int, id text,"
     " schema text, version text, name text, connection text, backend text, up text, down text)),"
     " r AS MATERIALIZED (SELECT x.n, m.id, x.s AS schema, m.version, m.connection, m.backend,"
-    " x.st AS status, x.ef AS effect, x.b AS base, x.er AS error, left(c.by, 255) AS by,"
-    " left(COALESCE(x.me, c.method), 20) AS method, c.context, x.run, x.ck AS checksum,"
-    " " TIMESTAMP_OF(
-        "x.at") " AS at,"
-                " row_number() OVER (PARTITION BY m.id, x.s, x.st, x.run ORDER BY x.n) AS copy"
-                " FROM json_to_recordset($3::json) AS x (n int, m int, c int, s text, st text, ef text,"
-                " b boolean, er text, me text, run text, ck text, at bigint)"
-                " JOIN m ON m.i = x.m"
-                " JOIN json_to_recordset($2::json) AS c (i int, by text, method text, context text)"
-                " ON c.i = x.c),"
-                " h AS (INSERT INTO @.migrations_history (migration_id, schema, version, connection, backend,"
-                " status, error_message, executed_by, execution_method, execution_context, applied_at,"
-                " created_at, run_id) SELECT id, schema, version, connection, backend, status, error, by,"
-                " method, context, at, " NOW_UTC ", run FROM r WHERE status IS NOT NULL ORDER BY n"
-                " ON CONFLICT (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL DO NOTHING"
-                " RETURNING run_id, migration_id, schema, status),"
-                " f AS MATERIALIZED (SELECT r.*, COALESCE(max(CASE r.effect WHEN 'A' THEN r.n * 2 + 1"
-                " WHEN 'R' THEN r.n * 2 END) OVER (PARTITION BY r.id, r.schema, r.version, r.connection,"
-                " r.backend ORDER BY r.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) % 2 = 1, x.applied,"
-                " false) AS was, r.effect <> 'F' OR count(*) FILTER (WHERE r.effect IN ('A', 'R')) OVER"
-                " (PARTITION BY r.id, r.schema, r.version, r.connection, r.backend ORDER BY r.n ROWS BETWEEN"
-                " UNBOUNDED PRECEDING AND 1 PRECEDING) > 0 AS known FROM r LEFT JOIN @.migrations_executions x ON x.migration_id = r.id"
-                " AND x.schema = r.schema AND x.version = r.version AND x.connection = r.connection"
-                " AND x.backend = r.backend"
-                " WHERE r.effect IS NOT NULL AND (r.run IS NULL OR (r.copy = 1 AND EXISTS (SELECT 1 FROM h"
-                " WHERE h.run_id = r.run AND h.migration_id = r.id AND h.schema = r.schema"
-                " AND h.status = r.status)))),"
-                " k AS MATERIALIZED (SELECT DISTINCT ON (id, schema, version, connection, backend) id, schema,"
-                " version, connection, backend, CASE effect WHEN 'A' THEN 'applied' WHEN 'R' THEN 'rolled_back'"
-                " ELSE 'failed' END AS status, effect = 'A' AS applied, CASE effect WHEN 'A' THEN at END"
-                " AS applied_at, at, CASE effect WHEN 'A' THEN checksum END AS checksum, run, known FROM f"
-                " WHERE effect IN ('A', 'R') OR (effect = 'F' AND NOT was)"
-                " ORDER BY id, schema, version, connection, backend, n DESC),"
-                " e AS (" EXECUTION_UPSERT("known") "),"
-                                                    " e2 AS (" EXECUTION_UPSERT(
-                                                        "NOT known") " WHERE NOT old.applied),";
+    " x.st AS status, x.ef AS effect, x.b AS base, x.fo AS found, x.er AS error,"
+    " left(c.by, 255) AS by, left(COALESCE(x.me, c.method), 20) AS method, c.context, x.run,"
+    " x.ck AS checksum, timestamp 'epoch' + x.at * interval '1 microsecond' AS at"
+    " FROM json_to_recordset($3::json) AS x (n int, m int, c int, s text, st text, ef text,"
+    " b boolean, fo boolean, er text, me text, run text, ck text, at bigint)"
+    " JOIN m ON m.i = x.m"
+    " JOIN json_to_recordset($2::json) AS c (i int, by text, method text, context text)"
+    " ON c.i = x.c),"
+    " v AS MATERIALIZED (SELECT migration_id AS id, schema, version, connection, backend,"
+    " x.applied FROM @.migrations_executions x JOIN (SELECT DISTINCT id AS migration_id, schema,"
+    " version, connection, backend FROM r WHERE effect IS NOT NULL) q"
+    " USING (migration_id, schema, version, connection, backend)"
+    " ORDER BY 1, 2, 3, 4, 5 FOR UPDATE OF x),"
+    " c AS MATERIALIZED (SELECT r.*, EXISTS (SELECT 1 FROM @.migrations_history t"
+    " WHERE t.run_id = r.run AND t.migration_id = r.id AND t.schema = r.schema"
+    " AND t.status = r.status) AS taken,"
+    " row_number() OVER (PARTITION BY id, schema, status, run, found ORDER BY n) AS copy,"
+    " row_number() OVER (PARTITION BY id, schema, status, run ORDER BY n) AS place"
+    " FROM r WHERE status IS NOT NULL),"
+    " w AS MATERIALIZED (SELECT c.*, COALESCE(max(CASE effect WHEN 'A' THEN n * 2 + 1"
+    " WHEN 'R' THEN n * 2 END) OVER earlier % 2 = 1, v.applied, false) AS was,"
+    " v.applied IS NOT NULL OR (effect IN ('A', 'R') AND NOT found)"
+    " OR count(*) FILTER (WHERE effect IN ('A', 'R') AND NOT found) OVER earlier > 0 AS known"
+    " FROM c LEFT JOIN v USING (id, schema, version, connection, backend)"
+    " WHERE effect IS NOT NULL AND (found OR run IS NULL OR (copy = 1 AND NOT taken))"
+    " WINDOW earlier AS (PARTITION BY c.id, c.schema, c.version, c.connection, c.backend"
+    " ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),";
+
+static const char pgstore_sql_write_middle[] =
+    " y AS MATERIALIZED (SELECT n, CASE WHEN NOT taken AND place = 1 THEN run END AS run FROM w"
+    " WHERE found AND was <> (effect = 'A')),"
+    " h AS (INSERT INTO @.migrations_history (migration_id, schema, version, connection, backend,"
+    " status, error_message, executed_by, execution_method, execution_context, applied_at,"
+    " created_at, run_id) SELECT id, schema, version, connection, backend, status, error, by,"
+    " method, context, at, " NOW_UTC ", CASE WHEN found THEN y.run ELSE c.run END"
+    " FROM c LEFT JOIN y USING (n) WHERE (NOT found OR y.n IS NOT NULL)"
+    " AND (SELECT count(*) FROM v) >= 0 ORDER BY n"
+    " ON CONFLICT (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL DO NOTHING"
+    " RETURNING run_id, migration_id, schema, status),"
+    " f AS MATERIALIZED (SELECT w.* FROM w LEFT JOIN y USING (n)"
+    " WHERE (SELECT count(*) FROM h) >= 0 AND (y.n IS NOT NULL OR (NOT found"
+    " AND (w.run IS NULL OR EXISTS (SELECT 1 FROM h WHERE h.run_id = w.run"
+    " AND h.migration_id = w.id AND h.schema = w.schema AND h.status = w.status))))),"
+    " k AS MATERIALIZED (SELECT DISTINCT ON (id, schema, version, connection, backend) id, schema,"
+    " version, connection, backend, CASE effect WHEN 'A' THEN 'applied' WHEN 'R' THEN 'rolled_back'"
+    " ELSE 'failed' END AS status, effect = 'A' AS applied, CASE effect WHEN 'A' THEN at END"
+    " AS applied_at, at, CASE effect WHEN 'A' THEN checksum END AS checksum, run, known FROM f"
+    " WHERE effect IN ('A', 'R') OR (effect = 'F' AND NOT was)"
+    " ORDER BY id, schema, version, connection, backend, n DESC),"
+    " e AS (" EXECUTION_UPSERT("known") "),"
+                                        " e2 AS (" EXECUTION_UPSERT(
+                                            "NOT known") " WHERE NOT old.applied),";
 
 static const char pgstore_sql_write_rest[] =
     " g AS MATERIALIZED (SELECT id, (array_agg(CASE effect WHEN 'A' THEN 'applied'"
@@ -215,19 +244,19 @@ static const char pgstore_sql_inspect[] =
     " AND c.relname LIKE 'migrations\\_%' AND a.attnum > 0 AND NOT a.attisdropped";
 
 const char *const pgstore_sql[PGSTORE_SQL_COUNT][PGSTORE_SQL_PARTS] = {
-    [PGSTORE_INSPECT] = {pgstore_sql_inspect, ""},
-    [PGSTORE_PING] = {"SELECT 1", ""},
-    [PGSTORE_WRITE] = {pgstore_sql_write, pgstore_sql_write_rest},
-    [PGSTORE_APPLIED] = {pgstore_sql_applied, ""},
-    [PGSTORE_EXECUTIONS_OF] = {pgstore_sql_executions_of, ""},
-    [PGSTORE_EXECUTIONS_RECENT] = {pgstore_sql_executions_recent, ""},
-    [PGSTORE_STATUS_OF] = {pgstore_sql_status_of, ""},
-    [PGSTORE_STATUS_ALL] = {pgstore_sql_status_all, ""},
-    [PGSTORE_HISTORY_OF] = {pgstore_sql_history_of, ""},
-    [PGSTORE_HISTORY_RECENT] = {pgstore_sql_history_recent, ""},
-    [PGSTORE_SKIPPED_OF] = {pgstore_sql_skipped_of, ""},
-    [PGSTORE_SKIPPED_RECENT] = {pgstore_sql_skipped_recent, ""},
-    [PGSTORE_KNOWN] = {pgstore_sql_known, ""},
-    [PGSTORE_SYNC_LIST] = {pgstore_sql_sync_list, ""},
-    [PGSTORE_SYNC_LINKS] = {pgstore_sql_sync_links, ""},
+    [PGSTORE_INSPECT] = {pgstore_sql_inspect, "", ""},
+    [PGSTORE_PING] = {"SELECT 1", "", ""},
+    [PGSTORE_WRITE] = {pgstore_sql_write, pgstore_sql_write_middle, pgstore_sql_write_rest},
+    [PGSTORE_APPLIED] = {pgstore_sql_applied, "", ""},
+    [PGSTORE_EXECUTIONS_OF] = {pgstore_sql_executions_of, "", ""},
+    [PGSTORE_EXECUTIONS_RECENT] = {pgstore_sql_executions_recent, "", ""},
+    [PGSTORE_STATUS_OF] = {pgstore_sql_status_of, "", ""},
+    [PGSTORE_STATUS_ALL] = {pgstore_sql_status_all, "", ""},
+    [PGSTORE_HISTORY_OF] = {pgstore_sql_history_of, "", ""},
+    [PGSTORE_HISTORY_RECENT] = {pgstore_sql_history_recent, "", ""},
+    [PGSTORE_SKIPPED_OF] = {pgstore_sql_skipped_of, "", ""},
+    [PGSTORE_SKIPPED_RECENT] = {pgstore_sql_skipped_recent, "", ""},
+    [PGSTORE_KNOWN] = {pgstore_sql_known, "", ""},
+    [PGSTORE_SYNC_LIST] = {pgstore_sql_sync_list, "", ""},
+    [PGSTORE_SYNC_LINKS] = {pgstore_sql_sync_links, "", ""},
 };

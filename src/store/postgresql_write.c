@@ -199,8 +199,9 @@ static int write_put_record(struct pgstore_write *write, struct write_numbers *n
     size_t caller = write_put_caller(write, numbers, record, &rc);
 
     write_open(json, "n", numbers->record_count++);
-    buf_printf(json, ",\"m\":%zu,\"c\":%zu,\"b\":%s,\"at\":%" PRId64, migration, caller,
-               record_is_base(record) ? "true" : "false", record->at_us);
+    buf_printf(json, ",\"m\":%zu,\"c\":%zu,\"b\":%s,\"fo\":%s,\"at\":%" PRId64, migration, caller,
+               record_is_base(record) ? "true" : "false", event->found ? "true" : "false",
+               record->at_us);
     json_put_member(json, "s", record->schema);
     write_put_member(json, "st", event->status);
     write_put_member(json, "ef", write_effect(event));
@@ -209,7 +210,7 @@ static int write_put_record(struct pgstore_write *write, struct write_numbers *n
     write_put_member(json, "run", record->run_id);
     write_put_member(json, "ck", record->checksum);
     buf_putc(json, '}');
-    write->keyed = write->keyed && record->run_id != NULL;
+    write->keyed = write->keyed && (record->run_id != NULL || event->found);
     return rc;
 }
 

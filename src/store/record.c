@@ -6,14 +6,14 @@
 #include "store/text.h"
 
 static const struct record_event record_events[] = {
-    [STORE_PENDING] = {"pending", RECORD_NONE, NULL},
-    [STORE_APPLIED] = {"applied", RECORD_APPLIED, NULL},
-    [STORE_FAILED] = {"failed", RECORD_FAILED, NULL},
-    [STORE_ROLLED_BACK] = {"rolled_back", RECORD_ROLLED_BACK, NULL},
-    [STORE_UNDO_FAILED] = {"failed", RECORD_UNDO_FAILED, NULL},
-    [STORE_SKIPPED] = {NULL, RECORD_NONE, NULL},
-    [STORE_FOUND_APPLIED] = {"applied", RECORD_APPLIED, "reconcile"},
-    [STORE_FOUND_NOT_APPLIED] = {"rolled_back", RECORD_ROLLED_BACK, "reconcile"},
+    [STORE_PENDING] = {"pending", RECORD_NONE, NULL, false},
+    [STORE_APPLIED] = {"applied", RECORD_APPLIED, NULL, false},
+    [STORE_FAILED] = {"failed", RECORD_FAILED, NULL, false},
+    [STORE_ROLLED_BACK] = {"rolled_back", RECORD_ROLLED_BACK, NULL, false},
+    [STORE_UNDO_FAILED] = {"failed", RECORD_UNDO_FAILED, NULL, false},
+    [STORE_SKIPPED] = {NULL, RECORD_NONE, NULL, false},
+    [STORE_FOUND_APPLIED] = {"applied", RECORD_APPLIED, "reconcile", true},
+    [STORE_FOUND_NOT_APPLIED] = {"rolled_back", RECORD_ROLLED_BACK, "reconcile", true},
 };
 
 const struct record_event *record_event(enum store_event event)

@@ -39,6 +39,10 @@ static const char sql_history_insert[] =
 static const char sql_execution_set[] = SQL_EXECUTION_INSERT;
 static const char sql_execution_fail[] = SQL_EXECUTION_INSERT " WHERE NOT applied";
 
+static const char sql_execution_is_applied[] =
+    "SELECT 1 FROM migrations_executions WHERE migration_id = ?1 AND schema = ?2"
+    " AND version = ?3 AND connection = ?4 AND backend = ?5 AND applied";
+
 static const char sql_list_set[] =
     "UPDATE migrations_list SET status = ?2, error_message = ?3, checksum = COALESCE(?4, checksum),"
     " updated_at = ?5 WHERE migration_id = ?1";
@@ -95,7 +99,8 @@ static void sqlite_write_bind_key(struct sqlite_stmt *stmt, const struct store_r
 }
 
 static int sqlite_write_history(struct sqlite_write *write, const struct store_record *record,
-                                const char *error, const char *context, struct err *err)
+                                const char *run_id, const char *error, const char *context,
+                                struct err *err)
 {
     struct sqlite_stmt *stmt;
     int rc = sqlite_prepare(write->db, sql_history_insert, &stmt, err);
@@ -110,7 +115,7 @@ static int sqlite_write_history(struct sqlite_write *write, const struct store_r
     sqlite_bind_text(stmt, 10, context);
     sqlite_bind_int(stmt, 11, record->at_us);
     sqlite_bind_int(stmt, 12, write->now_us);
-    sqlite_bind_text(stmt, 13, record->run_id);
+    sqlite_bind_text(stmt, 13, run_id);
     return sqlite_run(stmt, err);
 }
 
@@ -268,6 +273,37 @@ static int sqlite_write_skip(struct sqlite_write *write, const struct store_reco
     return sqlite_run(stmt, err);
 }
 
+static int sqlite_write_is_applied(struct sqlite_write *write, const struct store_record *record,
+                                   bool *applied, struct err *err)
+{
+    struct sqlite_stmt *stmt;
+    int rc = sqlite_prepare(write->db, sql_execution_is_applied, &stmt, err);
+
+    if (rc != 0)
+        return rc;
+    sqlite_write_bind_key(stmt, record);
+    rc = sqlite_step(stmt, applied, err);
+    if (rc == 0 && *applied)
+        sqlite_reset(stmt);
+    return rc;
+}
+
+/* Only what the state does not say yet. The run's own record, if it comes later, is known by the
+ * history row; where an earlier record has the key already, the row goes without a run. */
+static int sqlite_write_found(struct sqlite_write *write, const struct store_record *record,
+                              const char *error, const char *context, struct err *err)
+{
+    bool applied;
+    int rc = sqlite_write_is_applied(write, record, &applied, err);
+
+    if (rc != 0 || applied == (record_event(record->event)->effect == RECORD_APPLIED))
+        return rc;
+    rc = sqlite_write_history(write, record, record->run_id, error, context, err);
+    if (rc == 0 && sqlite_changes(write->db) == 0)
+        rc = sqlite_write_history(write, record, NULL, error, context, err);
+    return rc == 0 ? sqlite_write_effect(write, record, error, err) : rc;
+}
+
 /* A history row that is there already was written by an earlier try of the same write, and so was
  * everything that goes with it. */
 int sqlite_write_record(struct sqlite_write *write, const struct store_record *record,
@@ -284,7 +320,9 @@ int sqlite_write_record(struct sqlite_write *write, const struct store_record *r
         return rc;
     if (record_event(record->event)->status == NULL)
         return sqlite_write_skip(write, record, context, err);
-    rc = sqlite_write_history(write, record, error, context, err);
+    if (record_event(record->event)->found)
+        return sqlite_write_found(write, record, error, context, err);
+    rc = sqlite_write_history(write, record, record->run_id, error, context, err);
     if (rc != 0 || sqlite_changes(write->db) == 0)
         return rc;
     return sqlite_write_effect(write, record, error, err);

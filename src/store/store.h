@@ -38,10 +38,14 @@ enum store_event {
     STORE_UNDO_FAILED, /* history `failed` with error; stays applied, list keeps the error */
     STORE_SKIPPED, /* row in migrations_skipped; the last 5 per (migration, schema, connection) are
                       kept */
-    STORE_FOUND_APPLIED, /* the journal has it and the state did not: as APPLIED, method "reconcile"
-                          */
-    STORE_FOUND_NOT_APPLIED, /* the state had it and the journal does not: as ROLLED_BACK, method
-                                "reconcile" */
+    /* What the journal has and the state does not know: as APPLIED, method "reconcile", and nothing
+     * at all if the execution is applied already, by whichever run. What was found is true however
+     * often it is found: a history row with the same run_id does not suppress it, and trying again
+     * after an unknown outcome is safe without a run_id. */
+    STORE_FOUND_APPLIED,
+    /* The other way round: as ROLLED_BACK, method "reconcile", and nothing at all unless the
+     * execution is applied. */
+    STORE_FOUND_NOT_APPLIED,
 };
 
 /* One thing to write. Everything pointed to is borrowed until the write completes. */

@@ -12,6 +12,7 @@
 #include "store_test_views.h"
 
 #include "store_test_faults.h"
+#include "store_test_found.h"
 #include "store_test_order.h"
 #include "store_test_world.h"
 
@@ -25,6 +26,14 @@ int main(int argc, char **argv)
         STORE_TEST(test_schemas_of_a_dynamic_migration),
         STORE_TEST(test_fixed_migration_in_another_schema),
         STORE_TEST(test_writing_again_changes_nothing),
+        STORE_TEST(test_found_again_and_again),
+        STORE_TEST(test_found_after_the_run_itself),
+        STORE_TEST(test_found_before_the_run_itself),
+        STORE_TEST(test_found_gone_twice),
+        STORE_TEST(test_found_by_two_servers),
+        STORE_TEST(test_found_by_one_server_recorded_by_another),
+        STORE_TEST(test_found_while_another_writes),
+        STORE_TEST(test_found_and_the_answer_lost),
         STORE_TEST(test_batches_equal_single_writes),
         STORE_TEST(test_the_last_five_skips),
         STORE_TEST(test_recent_executions),

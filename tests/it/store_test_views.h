@@ -228,6 +228,9 @@ static void model_take(struct model *model, const struct store_record *record, u
     bool was = *execution != NULL && strcmp(*execution, "applied") == 0;
     const char *status = NULL;
 
+    if ((record->event == STORE_FOUND_APPLIED && was) ||
+        (record->event == STORE_FOUND_NOT_APPLIED && !was))
+        return;
     if (record->event == STORE_APPLIED || record->event == STORE_FOUND_APPLIED)
         status = "applied";
     else if (record->event == STORE_ROLLED_BACK || record->event == STORE_FOUND_NOT_APPLIED)
