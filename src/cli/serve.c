@@ -74,25 +74,44 @@ static int serve_load_env_file(const char *path, struct env_file *file)
     return rc == 0 && file->problem_count > 0 ? ERR_INVALID : rc;
 }
 
+static void serve_print_notes(const struct config *config)
+{
+    for (size_t i = 0; i < config->errors.count; i++)
+        fprintf(stderr, "%s\n", config->errors.lines[i]);
+    for (size_t i = 0; i < config->warnings.count; i++)
+        fprintf(stderr, "warning: %s\n", config->warnings.lines[i]);
+}
+
+static int serve_load_variables(struct config *config, const struct env_file *file)
+{
+    struct env env = {0};
+    int rc = env_init(&env, (const char *const *)environ, file);
+
+    if (rc == 0)
+        rc = config_load(config, &env, serve_read_file);
+    if (rc != ERR_NOMEM)
+        rc = config_check_paths(config);
+    env_free(&env);
+    return rc;
+}
+
+/* Without the file nothing is said of variables, which it may well have. */
 static int serve_load(struct config *config)
 {
     struct env_file file;
-    struct env env = {0};
-    bool usable = serve_load_env_file(serve_options.env_file, &file) == 0;
-    int rc = env_init(&env, (const char *const *)environ, &file);
+    int rc = serve_load_env_file(serve_options.env_file, &file);
+    bool has_problems = file.problem_count > 0;
 
-    if (rc == 0) {
-        rc = config_load(config, &env, serve_read_file);
-        if (rc != ERR_NOMEM)
-            rc = config_check_paths(config);
-        for (size_t i = 0; i < config->errors.count; i++)
-            fprintf(stderr, "%s\n", config->errors.lines[i]);
-    }
-    env_free(&env);
+    if (rc == 0 || has_problems)
+        rc = serve_load_variables(config, &file);
     env_file_free(&file);
     if (rc == ERR_NOMEM)
         fprintf(stderr, "%s\n", err_code_text(rc));
-    return usable ? rc : ERR_INVALID;
+    if (rc == 0 && has_problems)
+        rc = ERR_INVALID;
+    if (rc != 0)
+        serve_print_notes(config);
+    return rc;
 }
 
 static int serve_check(const struct config *config)

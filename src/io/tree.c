@@ -157,6 +157,18 @@ static int load_add_problems(struct load *l, struct err *err)
     return 0;
 }
 
+static int load_add_strays(struct load *l, struct err *err)
+{
+    struct registry *registry = l->registry;
+
+    if (l->walk.stray_count == 0)
+        return 0;
+    registry->stray = arena_strdup(&registry->arena, l->walk.stray);
+    registry->stray_why = l->walk.stray_why;
+    registry->stray_count = l->walk.stray_count;
+    return registry->stray != NULL ? 0 : load_nomem(err);
+}
+
 /* The texts live on in the registry's memory. Adopting walks along the blocks of the taker, so the
  * short list takes over the long one. */
 static void load_adopt_texts(struct load *l)
@@ -182,6 +194,8 @@ static int load_assemble(struct load *l, struct err *err)
     if (rc != 0)
         return rc;
     rc = load_add_problems(l, err);
+    if (rc == 0)
+        rc = load_add_strays(l, err);
     load_adopt_texts(l);
     if (rc != 0 || l->registry->count > 0)
         return rc;

@@ -60,8 +60,22 @@ static int walk_add_folder(struct tree_walk *walk, int fd, const char *path, str
     return 0;
 }
 
-static int walk_skip(struct tree_walk *walk, const char *path, struct err *err)
+static bool walk_looks_like_script(const char *path)
 {
+    const char *dot = strrchr(path, '.');
+
+    return dot != NULL && (strcmp(dot, ".sql") == 0 || strcmp(dot, ".json") == 0);
+}
+
+static int walk_skip(struct tree_walk *walk, const char *path, const char *why, struct err *err)
+{
+    if (walk_looks_like_script(path)) {
+        walk->stray_count++;
+        if (walk->stray == NULL || strcmp(path, walk->stray) < 0) {
+            walk->stray = path;
+            walk->stray_why = why;
+        }
+    }
     if (walk->skipped == NULL)
         walk->skipped = arena_calloc(&walk->arena, WALK_SKIPPED_MAX, sizeof(*walk->skipped));
     if (walk->skipped == NULL)
@@ -82,7 +96,7 @@ static int walk_add_entry(struct tree_walk *walk, const char *folder, const char
         return walk_nomem(err);
     filename_parse(path, &parsed);
     if (parsed.role == FILENAME_OTHER)
-        return walk_skip(walk, path, err);
+        return walk_skip(walk, path, parsed.why_other, err);
     if (walk_grow(&items, &walk->entry_cap, walk->entry_count, sizeof(*walk->entries)) != 0)
         return walk_nomem(err);
     walk->entries = items;

@@ -34,6 +34,9 @@ struct tree_walk {
     size_t entry_count, entry_cap;
     const char **skipped; /* paths of other files, the first few of them */
     size_t skipped_count;
+    const char *stray; /* the first of these, by name, that ends like a script; NULL: none */
+    const char *stray_why;
+    size_t stray_count;
 };
 
 /*

@@ -105,10 +105,14 @@ static int registry_take_problems(struct registry *registry, struct problems *to
 static int registry_fill(struct registry *registry, const struct registry_sources *sources,
                          struct registry_chunk *const *chunks, size_t count)
 {
-    struct problems problems = {0};
+    struct problems problems = {0}, doubts = {0};
     size_t migrations = 0;
     int rc = registry_take_problems(registry, &problems, &sources->problems);
 
+    if (rc == 0)
+        rc = registry_take_problems(registry, &doubts, &sources->doubts);
+    registry->doubts = doubts.items;
+    registry->doubt_count = doubts.count;
     for (size_t i = 0; i < count; i++)
         migrations += chunks[i]->count;
     registry->migrations =

@@ -28,6 +28,12 @@ struct registry {
     struct map by_brief_id;     /* "{schema}_{table}_{version}_{name}" -> struct registry_group */
     const struct registry_problem *problems; /* files that could not become a migration */
     size_t problem_count;
+    const struct registry_problem
+        *doubts; /* files that may be meant otherwise than they are read */
+    size_t doubt_count;
+    const char *stray; /* the first script that is not named like one; NULL if there is none */
+    const char *stray_why;
+    size_t stray_count; /* set by who reads a tree */
 };
 
 /* Migrations that share a key, in registry order. */

@@ -100,6 +100,24 @@ static int parse_script(struct parsing *parsing, const struct registry_file *fil
     return rc;
 }
 
+/* Of the script that was parsed last: whether it goes with what is known of the migration by now.
+ */
+static int parse_outside(struct parsing *parsing, const struct registry_file *file,
+                         struct migration *migration, struct script *script)
+{
+    struct err err;
+    int rc;
+
+    if (!migration->no_transaction || migration->backend != BACKEND_POSTGRESQL ||
+        migration->invalid != NULL)
+        return 0;
+    err_clear(&err);
+    rc = script_check_outside(&parsing->loader, file, script, &err);
+    if (rc == ERR_INVALID)
+        rc = parse_refuse(&parsing->chunk->arena, migration, file->path, &err);
+    return rc;
+}
+
 static int parse_companion(struct parsing *parsing, const struct registry_file *file,
                            struct migration *migration, struct metadata *metadata)
 {
@@ -210,8 +228,13 @@ static int parse_bodies(struct parsing *parsing, const struct registry_unit *uni
         rc = parse_companion(parsing, unit->companion, migration, &metadata);
     if (rc == 0)
         rc = parse_metadata(&parsing->chunk->arena, migration, name, &metadata);
-    if (rc == 0 && unit->down != NULL)
-        rc = parse_script(parsing, unit->down, migration, &migration->down, NULL);
+    if (rc == 0)
+        rc = parse_outside(parsing, unit->up, migration, &migration->up);
+    if (rc != 0 || unit->down == NULL)
+        return rc;
+    rc = parse_script(parsing, unit->down, migration, &migration->down, NULL);
+    if (rc == 0)
+        rc = parse_outside(parsing, unit->down, migration, &migration->down);
     return rc;
 }
 

@@ -21,7 +21,7 @@ struct registry_sources {
     struct arena arena;
     struct registry_unit *units; /* in the order of their paths */
     size_t count;
-    struct problems problems;
+    struct problems problems, doubts;
 };
 
 struct registry_chunk {

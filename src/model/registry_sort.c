@@ -80,6 +80,23 @@ static int sort_add_problem(struct sorting *sorting, const char *path, const cha
     return problems_add(&sorting->sources->problems, arena, path, arena_strdup(arena, why));
 }
 
+/* A name that ends as those of down files do makes no down file where there is nothing to undo. */
+static int sort_doubt(struct sorting *sorting, const struct registry_file *file,
+                      const struct filename *name)
+{
+    struct arena *arena = &sorting->sources->arena;
+    const char *extension = filename_extension(name->backend);
+    struct slice base;
+
+    if (!filename_brief_down(name, &base) || sort_find(sorting, name, base, extension) != NULL)
+        return 0;
+    return problems_add(&sorting->sources->doubts, arena, file->path,
+                        arena_printf(arena,
+                                     "is taken for an up migration because %.*s%s does not exist; "
+                                     "a down file has the name of its up file and _down",
+                                     (int)base.len, base.at, extension));
+}
+
 static const char *sort_down_extension(const struct filename *name)
 {
     if (name->backend == BACKEND_ETCD)
@@ -124,9 +141,10 @@ static int sort_file(struct sorting *sorting, const struct registry_file *file)
         if (!sort_is_readable(file->path))
             return sort_add_problem(sorting, file->path,
                                     "the name is not valid UTF-8 or holds control characters");
-        if (!sort_is_down(sorting, file))
-            sort_add_unit(sorting, file, &name);
-        return 0;
+        if (sort_is_down(sorting, file))
+            return 0;
+        sort_add_unit(sorting, file, &name);
+        return sort_doubt(sorting, file, &name);
     }
     return 0;
 }

@@ -75,12 +75,19 @@ static uint64_t bringup_pause_ms(const struct bringup *bringup)
     return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
 }
 
+/* Left out of the line where there is none. */
+static struct log_field bringup_file(const struct bringup *bringup)
+{
+    return (struct log_field){.key = bringup->state_file != NULL ? "file" : NULL,
+                              .text = bringup->state_file};
+}
+
 static void bringup_set_ready(struct bringup *bringup, bool ready)
 {
     if (ready && !bringup->ready)
         log_write(LOG_INFO, "state database ready", LOG_STR("store", bringup->store->ops->name));
     else if (!ready && bringup->ready)
-        log_write(LOG_ERROR, "state database is away",
+        log_write(LOG_ERROR, "state database is away", bringup_file(bringup),
                   LOG_STR("error", bringup->late ? "no answer" : err_text(&bringup->op.err)));
     bringup->ready = ready;
 }
@@ -90,7 +97,7 @@ static bool bringup_pause(struct bringup *bringup, const char *what)
     bringup->failures++;
     bringup_set_ready(bringup, false);
     log_write(LOG_WARN, "state database cannot be used yet", LOG_STR("step", what),
-              LOG_STR("error", err_text(&bringup->op.err)),
+              bringup_file(bringup), LOG_STR("error", err_text(&bringup->op.err)),
               LOG_INT("retry_in_ms", bringup_pause_ms(bringup)));
     return bringup_await(
         bringup, BRINGUP_PAUSING,
@@ -238,12 +245,13 @@ static void bringup_on_reconciled(struct reconcile *reconcile)
 }
 
 void bringup_start(struct bringup *bringup, struct engine *engine, struct catalog *catalog,
-                   void (*on_stopped)(struct bringup *bringup))
+                   const char *state_file, void (*on_stopped)(struct bringup *bringup))
 {
     *bringup = (struct bringup){.sched = engine->sched,
                                 .store = engine->store,
                                 .engine = engine,
                                 .catalog = catalog,
+                                .state_file = state_file,
                                 .on_stopped = on_stopped};
     bringup->answer_limit.fire = bringup_on_late;
     op_init(&bringup->op, bringup_on_op);

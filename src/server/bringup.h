@@ -21,6 +21,7 @@ struct bringup {
     struct store *store;
     struct engine *engine;
     struct catalog *catalog;
+    const char *state_file;
     void (*on_stopped)(struct bringup *bringup);
 
     struct op op;
@@ -35,9 +36,10 @@ struct bringup {
     bool stopping;
 };
 
-/* Starts at once; the other parts outlive it. `on_stopped` comes once, after bringup_stop(). */
+/* Starts at once; the other parts outlive it. `state_file` is what the state database is kept in,
+ * for the log; NULL if it is none. `on_stopped` comes once, after bringup_stop(). */
 void bringup_start(struct bringup *bringup, struct engine *engine, struct catalog *catalog,
-                   void (*on_stopped)(struct bringup *bringup));
+                   const char *state_file, void (*on_stopped)(struct bringup *bringup));
 /* on_stopped is never called from inside. */
 void bringup_stop(struct bringup *bringup);
 

@@ -65,14 +65,23 @@ static int catalog_start_reading(struct catalog *catalog)
 
 /* --- a round --- */
 
+/* Gives a reference back; freeing 100,000 migrations would keep the loop. */
+static void catalog_drop(struct catalog *catalog, struct registry *registry)
+{
+    if (registry == catalog->config.engine->registry)
+        registry_unref(registry);
+    else
+        retire_add(catalog->retire, registry);
+}
+
 static void catalog_end_round(struct catalog *catalog, int rc)
 {
     struct sched *sched = loop_sched(catalog->config.loop);
 
     catalog_wait_finish(catalog, &catalog->round, rc);
-    registry_unref(catalog->before);
-    registry_unref(catalog->fresh);
-    registry_unref(catalog->syncing);
+    catalog_drop(catalog, catalog->before);
+    catalog_drop(catalog, catalog->fresh);
+    catalog_drop(catalog, catalog->syncing);
     catalog->before = NULL;
     catalog->fresh = NULL;
     catalog->syncing = NULL;
@@ -137,6 +146,8 @@ static void catalog_after_compare(struct catalog *catalog, int rc)
     if (diff->added_count + diff->removed_count + diff->updated_count > 0 || !catalog->loaded) {
         catalog_report_change(diff, catalog->fresh);
         catalog->synced = false;
+    } else if (catalog->fresh->stray_count != catalog->before->stray_count) {
+        catalog_report_names(catalog->fresh);
     }
     catalog->loaded = true;
     engine_set_registry(catalog->config.engine, registry_ref(catalog->fresh));
@@ -265,10 +276,11 @@ int catalog_create(const struct catalog_config *config, struct catalog **out, st
 
     if (catalog == NULL)
         return err_set(err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));
-    if (registry_build(NULL, 0, &empty, err) != 0) {
-        mem_free(catalog);
-        return err->code;
-    }
+    if (registry_build(NULL, 0, &empty, err) != 0)
+        goto err_after_alloc;
+    catalog->retire = retire_create(config->loop);
+    if (catalog->retire == NULL)
+        goto err_after_registry;
     engine_set_registry(config->engine, empty);
     catalog->config = *config;
     sm_init(&catalog->sm, catalog_states, "catalog", CATALOG_IDLE);
@@ -280,6 +292,12 @@ int catalog_create(const struct catalog_config *config, struct catalog **out, st
     catalog->start.run = catalog_on_start;
     *out = catalog;
     return 0;
+
+err_after_registry:
+    registry_unref(empty);
+err_after_alloc:
+    mem_free(catalog);
+    return err_set(err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));
 }
 
 /* Without memory for a watch, the interval still finds changes. */
@@ -294,12 +312,20 @@ static void catalog_start_watching(struct catalog *catalog)
         catalog->watch = watch_create(catalog->config.loop, &watch);
 }
 
+static void catalog_on_retired(struct op *op, int rc)
+{
+    struct catalog *catalog = container_of(op, struct catalog, retire_op);
+    struct op *close_op = catalog->close_op;
+
+    (void)rc;
+    mem_free(catalog);
+    op_finish(close_op, 0);
+}
+
 static void catalog_free(struct catalog *catalog)
 {
-    struct op *op = catalog->close_op;
-
-    mem_free(catalog);
-    op_finish(op, 0);
+    op_init(&catalog->retire_op, catalog_on_retired);
+    retire_close(catalog->retire, &catalog->retire_op);
 }
 
 static void catalog_on_unwatched(struct op *op, int rc)

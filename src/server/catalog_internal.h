@@ -2,6 +2,7 @@
 #define BFM_SERVER_CATALOG_INTERNAL_H
 
 #include "base/sm.h"
+#include "io/retire.h"
 #include "io/watch.h"
 #include "server/catalog.h"
 
@@ -24,7 +25,8 @@ struct catalog {
     struct catalog_config config;
     struct sm sm;
     struct op op;
-    struct watch *watch; /* NULL: none */
+    struct watch *watch;   /* NULL: none */
+    struct retire *retire; /* frees registries off the loop */
     struct timer interval;
     struct task start; /* a round is to be begun */
     struct list waiting;
@@ -43,7 +45,7 @@ struct catalog {
     bool loaded; /* the tree was read once */
     bool synced; /* the state database lists engine->registry */
     struct op *close_op;
-    struct op watch_op;
+    struct op watch_op, retire_op;
 };
 
 /* catalog_wait.c */
@@ -55,6 +57,8 @@ void catalog_wait_finish(struct catalog *catalog, struct list *waits, int rc);
 
 /* catalog_report.c */
 void catalog_report_change(const struct registry_diff *diff, const struct registry *registry);
+/* What somebody may have meant to be run, or to be a down file. */
+void catalog_report_names(const struct registry *registry);
 int catalog_copy_diff(const struct registry_diff *diff, struct api_reindex_result *out);
 
 #endif

@@ -23,6 +23,17 @@ static void catalog_report_problems(const struct registry *registry)
     }
 }
 
+void catalog_report_names(const struct registry *registry)
+{
+    for (size_t i = 0; i < registry->doubt_count && i < REPORTED_MAX; i++)
+        log_write(LOG_WARN, "file may be misnamed", LOG_STR("file", registry->doubts[i].path),
+                  LOG_STR("warning", registry->doubts[i].text));
+    if (registry->stray_count > 0)
+        log_write(LOG_WARN, "files are not named like migrations and are passed over",
+                  LOG_INT("count", registry->stray_count), LOG_STR("first", registry->stray),
+                  LOG_STR("reason", registry->stray_why));
+}
+
 void catalog_report_change(const struct registry_diff *diff, const struct registry *registry)
 {
     log_write(LOG_INFO, "migrations loaded", LOG_INT("total", registry->count),
@@ -30,6 +41,7 @@ void catalog_report_change(const struct registry_diff *diff, const struct regist
               LOG_INT("updated", diff->updated_count),
               LOG_INT("problems", registry->problem_count));
     catalog_report_problems(registry);
+    catalog_report_names(registry);
 }
 
 /* The strings belong to registries that may go before the answer is written. */

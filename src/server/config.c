@@ -98,29 +98,43 @@ static void config_read_state_address(struct config_reader *reader)
     config->state_schema = config_text(reader, "BFM_STATE_SCHEMA", "public");
     config->state_sslmode =
         config_choice(reader, "BFM_STATE_DB_SSLMODE", modes, ARRAY_SIZE(modes), "prefer");
-    if (config->state != CONFIG_STATE_POSTGRESQL)
-        return;
-    config->state_password =
-        config_required_secret(reader, "BFM_STATE_DB_PASSWORD",
-                               "a password; it is required unless BFM_STATE_BACKEND is sqlite");
     if (config->state_schema != NULL &&
         ids_check_schema(config->state_schema, BACKEND_POSTGRESQL, &err) != 0)
         config_error(reader, "BFM_STATE_SCHEMA: expected a schema name of 1 to 63 bytes");
 }
 
+/* False if it names something else, so that nobody can say what is needed beside it. */
+static bool config_read_state_kind(struct config_reader *reader)
+{
+    static const struct {
+        const char *name;
+        enum config_state state;
+    } kinds[] = {{"postgresql", CONFIG_STATE_POSTGRESQL},
+                 {"postgres", CONFIG_STATE_POSTGRESQL},
+                 {"sqlite", CONFIG_STATE_SQLITE}};
+    const char *kind = config_trim(reader, config_text(reader, "BFM_STATE_BACKEND", "postgresql"));
+
+    for (size_t i = 0; kind != NULL && i < ARRAY_SIZE(kinds); i++)
+        if (strcasecmp(kind, kinds[i].name) == 0) {
+            reader->config->state = kinds[i].state;
+            return true;
+        }
+    config_error(reader,
+                 "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built in yet");
+    return false;
+}
+
 static void config_read_state(struct config_reader *reader)
 {
-    static const char *const kinds[] = {"postgresql", "sqlite", "mysql", "postgres"};
     struct config *config = reader->config;
-    const char *kind =
-        config_choice(reader, "BFM_STATE_BACKEND", kinds, ARRAY_SIZE(kinds), "postgresql");
+    bool known = config_read_state_kind(reader);
 
-    config->state = strcmp(kind, "sqlite") == 0 ? CONFIG_STATE_SQLITE : CONFIG_STATE_POSTGRESQL;
     config->state_db_path = config_text(reader, "BFM_STATE_DB_PATH", "bfm-state.db");
-    if (strcmp(kind, "mysql") == 0)
-        config_error(reader, "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built "
-                             "into this version");
     config_read_state_address(reader);
+    if (known && config->state == CONFIG_STATE_POSTGRESQL)
+        config->state_password =
+            config_required_secret(reader, "BFM_STATE_DB_PASSWORD",
+                                   "a password; it is required unless BFM_STATE_BACKEND is sqlite");
 }
 
 static void config_read_log(struct config_reader *reader)
@@ -192,6 +206,7 @@ int config_load(struct config *config, const struct env *env, config_read_fn *re
     config_read_pool(&reader);
     config_read_connections(&reader);
     config_read_later(&reader);
+    config_check_names(&reader);
     if (reader.rc != 0)
         return reader.rc;
     return config->errors.count > 0 ? ERR_INVALID : 0;
@@ -218,12 +233,31 @@ static void config_check_folder(struct config_reader *reader, const char *variab
                      strerror(errno));
 }
 
+/* Only a warning: what the file lies on may come after the server. */
+static void config_check_state_file(struct config_reader *reader, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    const char *folder = arena_strndup(&reader->config->arena, slash != NULL ? path : ".", len);
+    struct stat found;
+
+    if (folder == NULL)
+        reader->rc = ERR_NOMEM;
+    else if (stat(path, &found) == 0 && S_ISDIR(found.st_mode))
+        config_warn(reader, "BFM_STATE_DB_PATH: %s is a folder, not a file", path);
+    else if (access(path, R_OK | W_OK) != 0 &&
+             (errno != ENOENT || access(folder, W_OK | X_OK) != 0))
+        config_warn(reader, "BFM_STATE_DB_PATH: %s cannot be opened (%s)", path, strerror(errno));
+}
+
 int config_check_paths(struct config *config)
 {
     struct config_reader reader = {.config = config};
 
     config_check_folder(&reader, "BFM_SFM_PATH", config->sfm_path);
     config_check_folder(&reader, "BFM_FRONTEND_PATH", config->frontend_path);
+    if (config->errors.count == 0 && config->state == CONFIG_STATE_SQLITE)
+        config_check_state_file(&reader, config->state_db_path);
     if (reader.rc != 0)
         return reader.rc;
     return config->errors.count > 0 ? ERR_INVALID : 0;

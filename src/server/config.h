@@ -110,7 +110,8 @@ typedef int config_read_fn(const char *path, struct buf *out, struct err *err);
 int config_load(struct config *config, const struct env *env, config_read_fn *read);
 void config_free(struct config *config);
 
-/* Looks whether the folders named exist; adds errors as above. */
+/* Looks whether the folders named exist, and the state file can be opened; adds errors as above,
+ * and a warning for the latter, which names the path. */
 int config_check_paths(struct config *config);
 
 /* What an extra setting is, by its key in upper case; NULL if it is not given. */

@@ -157,6 +157,8 @@ static void config_add_extra(struct config_reader *reader, struct config_connect
     }
     if (key == NULL || extra.value == NULL)
         return;
+    if (connection->kind == BACKEND_POSTGRESQL)
+        config_check_key(reader, connection, var, key, true);
     extra.key = key;
     other = config_find_extra(connection, key);
     if (other != NULL)
@@ -182,10 +184,12 @@ static void config_collect_extras(struct config_reader *reader)
         const struct env_var *var = &reader->env->vars[i];
         struct config_connection *owner = config_owner(config, var->name);
 
-        if (owner == NULL || owner->foreign || config_declares_connection(var->name) ||
-            config_is_setting(var->name + strlen(owner->prefix)))
+        if (owner == NULL || owner->foreign || config_declares_connection(var->name))
             continue;
-        config_add_extra(reader, owner, var);
+        if (!config_is_setting(var->name + strlen(owner->prefix)))
+            config_add_extra(reader, owner, var);
+        else if (owner->kind == BACKEND_POSTGRESQL)
+            config_check_key(reader, owner, var, var->name + strlen(owner->prefix), false);
     }
 }
 

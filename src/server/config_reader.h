@@ -54,6 +54,12 @@ bool config_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
 /* The text without blanks around it; in the configuration's memory. */
 const char *config_trim(struct config_reader *reader, const char *text);
 
+/* Warn about names that are most likely misspelt: those of the server, and what is behind the
+ * prefix of a postgresql connection; `is_extra` as bfm-api.md §1.1, with `key` in upper case. */
+void config_check_names(struct config_reader *reader);
+void config_check_key(struct config_reader *reader, const struct config_connection *connection,
+                      const struct env_var *var, const char *key, bool is_extra);
+
 /* The parts, each in a file of its own. */
 void config_read_connections(struct config_reader *reader);
 void config_read_later(struct config_reader *reader);

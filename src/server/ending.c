@@ -258,7 +258,9 @@ static void ending_flush(struct server *server)
     mem_free(server->targets);
     server->targets = NULL;
     server->target_count = 0;
-    log_write(LOG_INFO, "stopped", LOG_INT("longest_loop_us", loop_take_longest_us(server->loop)));
+    log_write(LOG_INFO, "stopped", LOG_INT("longest_loop_us", loop_take_longest_us(server->loop)),
+              LOG_INT("log_lines_dropped",
+                      log_dropped() + (server->sink != NULL ? sink_dropped(server->sink) : 0)));
     log_set_sink(NULL, NULL);
     if (server->sink != NULL) {
         op_init(&server->sink_op, ending_on_flushed);

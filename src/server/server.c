@@ -184,7 +184,10 @@ static int server_make(struct server *server, struct err *err)
     if (rc != 0)
         return rc;
     server->bringup_busy = true;
-    bringup_start(&server->bringup, &server->engine, server->catalog, ending_on_bringup_stopped);
+    bringup_start(&server->bringup, &server->engine, server->catalog,
+                  server->config->state == CONFIG_STATE_SQLITE ? server->config->state_db_path
+                                                               : NULL,
+                  ending_on_bringup_stopped);
     return 0;
 }
 

@@ -1,11 +1,12 @@
 """Configuration, seen from outside: everything wrong is named at once, nothing secret is shown."""
+import json
 import os
 import re
 import socket
 
 import pytest
 
-from harness.server import run_bfm
+from harness.server import TOP, run_bfm
 
 GOOD = {"BFM_API_TOKEN": "canary-token-1", "BFM_STATE_BACKEND": "sqlite", "BFM_STATE_DB_PATH": "/nonexistent/state.db"}
 
@@ -16,9 +17,14 @@ def check(env=None, *args, **kwargs):
     return run_bfm("serve", "--check", *args, env=full, **kwargs)
 
 
+def errors(result):
+    """The lines of stderr that are not warnings."""
+    return [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
+
+
 def names(result):
-    """The variables that stderr names, a line each."""
-    return [line.split(":")[0] for line in result.stderr.splitlines()]
+    """The variables that are wrong, a line each."""
+    return [line.split(":")[0] for line in errors(result)]
 
 
 def test_everything_wrong_is_named_at_once(tmp_path):
@@ -32,10 +38,10 @@ def test_everything_wrong_is_named_at_once(tmp_path):
         result = run_bfm(*args, env=env)
         assert result.returncode == 1
         assert sorted(names(result)) == sorted([
-            "BFM_HTTP_PORT", "BFM_STATE_BACKEND", "BFM_STATE_DB_PASSWORD", "BFM_SFM_PATH", "BFM_FRONTEND_PATH",
+            "BFM_HTTP_PORT", "BFM_STATE_BACKEND", "BFM_SFM_PATH", "BFM_FRONTEND_PATH",
             "CORE_DB_PORT", "CORE_SSLMODE", "BFM_LOCK_WAIT", "BFM_API_TOKEN"])
         assert "canary" not in result.stdout + result.stderr
-        assert all(": expected " in line for line in result.stderr.splitlines())
+        assert all(": expected " in line for line in errors(result))
 
 
 def test_check_shows_a_summary_without_secrets(tmp_path):
@@ -80,7 +86,65 @@ def test_env_file_problems_have_their_line(tmp_path):
     assert "%s:2: " % file in result.stderr
     assert "%s:3: " % file in result.stderr
     assert check(None, "--env-file", str(tmp_path / "none")).returncode == 1
+
+
+def test_env_file_that_cannot_be_read_is_the_only_complaint(tmp_path):
+    missing = tmp_path / "none"
+    result = run_bfm("serve", "--check", "--env-file", str(missing))
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ["%s: expected a readable env file (No such file or directory)" % missing]
     assert check(None, "--env-file=%s" % tmp_path).returncode == 1
+
+
+def test_misspelt_names_are_warned_about():
+    result = check({"BFM_LOG_LEVL": "debug", "SHOP_BACKEND": "postgresql", "SHOP_DB_HOST": "h",
+                    "SHOP_LOCK_TIMEOOT": "canary"})
+    assert result.returncode == 0, result.stderr
+    assert "warning: BFM_LOG_LEVL: not a variable of BfM; did you mean BFM_LOG_LEVEL?" in result.stdout
+    assert "warning: SHOP_LOCK_TIMEOOT: " in result.stdout and "did you mean SHOP_LOCK_TIMEOUT?" in result.stdout
+    assert "canary" not in result.stdout
+    needed = run_bfm("serve", env={"BFM_API_TOKN": "canary", "BFM_STATE_BACKEND": "sqlite"})
+    assert needed.returncode == 1
+    assert "warning: BFM_API_TOKN: not a variable of BfM; did you mean BFM_API_TOKEN?" in needed.stderr
+    assert "canary" not in needed.stderr
+
+
+def test_every_variable_of_the_readme_is_known():
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:
+        documented = set(re.findall(r"`(BFM_[A-Z_]+)`", file.read()))
+    assert len(documented) > 20
+    result = run_bfm("serve", "--check", env={name: "?" for name in documented})
+    assert "not a variable of BfM" not in result.stderr + result.stdout
+
+
+def test_state_file_that_cannot_be_opened_is_named(start_bfm, tmp_path):
+    path = str(tmp_path / "missing" / "state.db")
+    result = check({"BFM_STATE_DB_PATH": path})
+    assert "warning: BFM_STATE_DB_PATH: %s cannot be opened (No such file or directory)" % path in result.stdout
+    bfm = start_bfm({"BFM_STATE_DB_PATH": path}, ready=False)
+    line = bfm.wait_log(lambda line: line["msg"] == "state database cannot be used yet")
+    assert line["file"] == path
+    for route in ("/health", "/api/v1/migrations"):
+        answer = bfm.client.get(route)
+        assert answer.status != 200
+        assert path not in json.dumps(answer.json)
+
+
+def test_names_that_may_be_meant_otherwise_are_in_the_log(start_bfm, tmp_path):
+    folder = tmp_path / "postgresql" / "core"
+    folder.mkdir(parents=True)
+    for name in ("core_users_20250101120000_take_down.sql", "zz_notes.sql", "add_users.sql", "README.md"):
+        (folder / name).write_text("SELECT 1;")
+    bfm = start_bfm({"BFM_SFM_PATH": str(tmp_path)})
+    doubt = bfm.wait_log(lambda line: line["msg"] == "file may be misnamed")
+    assert doubt["file"] == "postgresql/core/core_users_20250101120000_take_down.sql"
+    assert "core_users_20250101120000_take.sql does not exist" in doubt["warning"]
+    strays = bfm.wait_log(lambda line: line["msg"].startswith("files are not named like migrations"))
+    assert strays["count"] == 2
+    assert strays["first"] == "postgresql/core/add_users.sql"
+    (folder / "more.sql").write_text("SELECT 1;")
+    assert bfm.client.post("/api/v1/migrations/reindex").status == 200
+    bfm.wait_log(lambda line: line["msg"].startswith("files are not named like migrations") and line["count"] == 3)
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["serve", "--help"], ["version", "--help"], ["--version"],

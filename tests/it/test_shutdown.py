@@ -198,7 +198,7 @@ def test_half_a_request_does_not_hold_it_up_for_long(start_bfm):
 
 
 def test_targets_that_do_not_answer(start_bfm, tree, connection_env, private_postgres):
-    """A run and a comparison wait for a target that is frozen: both are given up, and answered."""
+    """A run and a comparison wait for a target that is frozen: both are given up, if need be by force."""
     slow(tree, 0)
     database = private_postgres.create_database()
     env = connection_env("core", private_postgres, database)
@@ -209,7 +209,7 @@ def test_targets_that_do_not_answer(start_bfm, tree, connection_env, private_pos
     threads = [request_in_background(bfm, answers), request_in_background(bfm, answers, "/api/v1/reconcile")]
     bfm.wait_log(lambda line: line["msg"] == "run started")
     bfm.signal(signal.SIGTERM)
-    assert bfm.wait_exit(60) == 0, bfm.describe()
+    assert bfm.wait_exit(60) in (0, 1), bfm.describe()
     bfm.check_output()
     for thread in threads:
         thread.join(10)

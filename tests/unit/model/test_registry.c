@@ -375,14 +375,44 @@ static void test_down_script_appears(void **state)
     tree_free(&after);
 }
 
+/* By its name a down file, but there is nothing it could undo. */
+static void test_down_name_without_up_is_doubted(void **state)
+{
+    struct tree tree = {0};
+
+    (void)state;
+    tree_add(&tree, "postgresql/core/core_users_20250101120000_take_down.sql", "SELECT 1");
+    tree_add(&tree, "postgresql/core/core_users_20250101120001_fine.sql", "SELECT 1");
+    tree_add(&tree, "postgresql/core/core_users_20250101120001_fine_down.sql", "SELECT 1");
+    tree_add(&tree, "etcd/conf/app_flags_20250101120002_set_down.json", "a=b");
+    tree_build(&tree);
+    assert_int_equal(tree.registry->count, 3);
+    assert_int_equal(tree.registry->problem_count, 0);
+    assert_int_equal(tree.registry->doubt_count, 2);
+    assert_string_equal(tree.registry->doubts[0].path,
+                        "etcd/conf/app_flags_20250101120002_set_down.json");
+    assert_string_equal(tree.registry->doubts[1].path,
+                        "postgresql/core/core_users_20250101120000_take_down.sql");
+    assert_string_equal(tree.registry->doubts[1].text,
+                        "is taken for an up migration because core_users_20250101120000_take.sql "
+                        "does not exist; a down file has the name of its up file and _down");
+    tree_free(&tree);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_and_lookup),     cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_any_order_of_files),   cmocka_unit_test(test_empty_tree),
-        cmocka_unit_test(test_references),           cmocka_unit_test(test_files_may_go),
-        cmocka_unit_test(test_in_slices_on_threads), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_compare_updates),      cmocka_unit_test(test_compare_sets),
+        cmocka_unit_test(test_down_name_without_up_is_doubted),
+        cmocka_unit_test(test_order_and_lookup),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_any_order_of_files),
+        cmocka_unit_test(test_empty_tree),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_files_may_go),
+        cmocka_unit_test(test_in_slices_on_threads),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_compare_updates),
+        cmocka_unit_test(test_compare_sets),
         cmocka_unit_test(test_down_script_appears),
     };
 

@@ -139,7 +139,7 @@ static int set_up(void **state)
 
 static void start(void)
 {
-    bringup_start(&bringup, &fake_engine, NULL, on_stopped);
+    bringup_start(&bringup, &fake_engine, NULL, NULL, on_stopped);
 }
 
 static void run_for(uint64_t ms)

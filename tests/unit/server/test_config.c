@@ -357,6 +357,52 @@ static void test_every_allocation_fails(void **state)
     env_free(&env);
 }
 
+/* The only warning, word by word. */
+static void expect_warning(const char *setting, const char *warning)
+{
+    struct config config;
+
+    expect_loaded(&config, LOAD(&config, setting));
+    assert_int_equal(config.warnings.count, 1);
+    assert_string_equal(config.warnings.lines[0], warning);
+    config_free(&config);
+}
+
+static void test_unknown_names_are_warned_about(void **state)
+{
+    static const char *const links[] = {"BFM_SERVICE_HOST=10.0.0.1", "BFM_PORT=tcp://10.0.0.1:7070",
+                                        "BFM_PORT_7070_TCP_ADDR=10.0.0.1",
+                                        "BFM_API_SERVICE_PORT_HTTP=80", "BFMX=1"};
+
+    (void)state;
+    expect_warning("BFM_HTTP_PROT=7070",
+                   "BFM_HTTP_PROT: not a variable of BfM; did you mean BFM_HTTP_PORT?");
+    expect_warning("BFM_LOG_LEVL=debug",
+                   "BFM_LOG_LEVL: not a variable of BfM; did you mean BFM_LOG_LEVEL?");
+    expect_warning("BFM_STATE_DB_PASWORD_FILE=x", "BFM_STATE_DB_PASWORD_FILE: not a variable of "
+                                                  "BfM; did you mean BFM_STATE_DB_PASSWORD_FILE?");
+    expect_warning("BFM_SOMETHING=1", "BFM_SOMETHING: not a variable of BfM; it has no effect");
+    expect_warning("BFM_OTHER_BACKEND=postgresql",
+                   "BFM_OTHER_BACKEND: not a variable of BfM; it has no effect");
+    for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+        expect_fine(links[i]);
+}
+
+/* What the state database needs is not known while nobody knows which one it is. */
+static void test_state_backend_typo_is_one_error(void **state)
+{
+    const char *const strings[] = {"BFM_API_TOKEN=t", "BFM_STATE_BACKEND=sqlit", NULL};
+    struct config config;
+
+    (void)state;
+    assert_int_equal(load_exactly(&config, strings), ERR_INVALID);
+    assert_int_equal(config.errors.count, 1);
+    assert_string_equal(
+        config.errors.lines[0],
+        "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built in yet");
+    config_free(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +410,8 @@ int main(void)
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_bad_values_are_refused),
         cmocka_unit_test(test_what_is_not_built_in_is_warned_about),
+        cmocka_unit_test(test_unknown_names_are_warned_about),
+        cmocka_unit_test(test_state_backend_typo_is_one_error),
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_secrets_from_files),
         cmocka_unit_test(test_bad_secret_files),

@@ -102,7 +102,8 @@ static void test_reserved_and_empty_names(void **state)
                           "bfm_x_BACKEND=postgresql", "CORE_backend=postgresql"),
                      0);
     assert_int_equal(config.connection_count, 0);
-    assert_int_equal(config.warnings.count, 0);
+    assert_int_equal(config.warnings.count, 1);
+    assert_non_null(strstr(config.warnings.lines[0], "BFM_OTHER_BACKEND: not a variable"));
     config_free(&config);
 }
 
@@ -252,6 +253,37 @@ static void test_not_built_in_is_warned_about(void **state)
     config_free(&config);
 }
 
+static void test_unknown_settings_are_warned_about(void **state)
+{
+    static const char *const expected[] = {
+        "SHOP_DB_USER: not a setting of a postgresql connection; it has no effect",
+        "SHOP_DB_HSOT: not a setting of a postgresql connection; did you mean SHOP_DB_HOST?",
+        "SHOP_LOCK_TIMEOOT: not a setting of a postgresql connection; did you mean "
+        "SHOP_LOCK_TIMEOUT?",
+        "SHOP_SHCEMA: not a setting of a postgresql connection; did you mean SHOP_SCHEMA?",
+        "SHOP_colour: not a setting of a postgresql connection; it has no effect"};
+    struct config config;
+
+    (void)state;
+    assert_int_equal(LOAD(&config, "SHOP_BACKEND=postgresql", "SHOP_DB_HOST=h", "SHOP_DB_USER=u",
+                          "SHOP_DB_HSOT=h", "SHOP_LOCK_TIMEOOT=1s", "SHOP_SHCEMA=s",
+                          "SHOP_colour=blue", "SHOP_lock_timeout=2s", "SHOP_DB_PASSWORD=p",
+                          "SHOP_SERVICE_HOST=1.2.3.4", "SHOP_PORT=tcp://1.2.3.4:5",
+                          "E_BACKEND=etcd", "E_PREFIX=/x"),
+                     0);
+    for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+        bool found = false;
+
+        for (size_t n = 0; n < config.warnings.count; n++)
+            found = found || strcmp(config.warnings.lines[n], expected[i]) == 0;
+        if (!found)
+            fail_msg("no warning: %s", expected[i]);
+    }
+    assert_int_equal(config.warnings.count, ARRAY_SIZE(expected) + 1); /* etcd is not built in */
+    assert_int_equal(find(&config, "shop")->lock_timeout_ms, 2000);
+    config_free(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_names_are_lower_cased),
         cmocka_unit_test(test_bad_values_are_refused),
         cmocka_unit_test(test_not_built_in_is_warned_about),
+        cmocka_unit_test(test_unknown_settings_are_warned_about),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

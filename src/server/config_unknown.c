@@ -1,0 +1,188 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "server/config_reader.h"
+
+/*
+ * Variables that look like ours and mean nothing to us are most likely misspelt, and a misspelt
+ * variable is a setting that silently has its default.
+ */
+
+enum {
+    UNKNOWN_DISTANCE_MAX = 2, /* edits up to which a known name is offered */
+};
+
+/* Everything that begins with BFM_ and that the server or one of its tools reads. */
+static const char *const known_variables[] = {
+    "BFM_API_TOKEN",
+    "BFM_API_TOKEN_FILE",
+    "BFM_APP_MODE",
+    "BFM_AUTO_MIGRATE",
+    "BFM_AUTO_MIGRATE_CONNECTIONS",
+    "BFM_AUTO_MIGRATE_RETRY_INTERVAL",
+    "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS",
+    "BFM_BIN",
+    "BFM_CORS_ALLOWED_ORIGINS",
+    "BFM_CRASH_AT",
+    "BFM_DB_CONN_MAX_IDLE_TIME_MINUTES",
+    "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS",
+    "BFM_DB_CONN_MAX_LIFETIME_MINUTES",
+    "BFM_DB_MAX_IDLE_CONNS",
+    "BFM_DB_MAX_OPEN_CONNS",
+    "BFM_FRONTEND_API_URL",
+    "BFM_FRONTEND_AUTH_ENABLED",
+    "BFM_FRONTEND_AUTH_PASSWORD",
+    "BFM_FRONTEND_AUTH_PASSWORD_FILE",
+    "BFM_FRONTEND_AUTH_USERNAME",
+    "BFM_FRONTEND_EXPOSE_TOKEN",
+    "BFM_FRONTEND_PATH",
+    "BFM_GRPC_AUTH",
+    "BFM_GRPC_PORT",
+    "BFM_HTTP_HOST",
+    "BFM_HTTP_MAX_BODY",
+    "BFM_HTTP_MAX_CONNECTIONS",
+    "BFM_HTTP_PORT",
+    "BFM_HTTP_REQUEST_TIMEOUT",
+    "BFM_LOCK_WAIT",
+    "BFM_LOG_FORMAT",
+    "BFM_LOG_LEVEL",
+    "BFM_QUEUE_ENABLED",
+    "BFM_QUEUE_KAFKA_BROKERS",
+    "BFM_QUEUE_KAFKA_GROUP_ID",
+    "BFM_QUEUE_KAFKA_HOST",
+    "BFM_QUEUE_KAFKA_PORT",
+    "BFM_QUEUE_KAFKA_TOPIC",
+    "BFM_QUEUE_PULSAR_SUBSCRIPTION",
+    "BFM_QUEUE_PULSAR_TOPIC",
+    "BFM_QUEUE_PULSAR_URL",
+    "BFM_QUEUE_TYPE",
+    "BFM_REINDEX_INTERVAL_MINUTES",
+    "BFM_SFM_PATH",
+    "BFM_SHUTDOWN_TIMEOUT",
+    "BFM_STATE_BACKEND",
+    "BFM_STATE_DB_HOST",
+    "BFM_STATE_DB_NAME",
+    "BFM_STATE_DB_PASSWORD",
+    "BFM_STATE_DB_PASSWORD_FILE",
+    "BFM_STATE_DB_PATH",
+    "BFM_STATE_DB_PORT",
+    "BFM_STATE_DB_SSLMODE",
+    "BFM_STATE_DB_USERNAME",
+    "BFM_STATE_SCHEMA",
+    "BFM_STATE_WAIT",
+    "BFM_URL",
+};
+
+/* Below a connection's prefix; of extras in any case, of the others in this one. */
+static const char *const known_addresses[] = {
+    "DB_HOST", "DB_NAME", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_PORT", "DB_USERNAME", "SCHEMA",
+};
+static const char *const known_extras[] = {
+    "CONNECT_TIMEOUT", "CREATE_SCHEMA",  "JOURNAL_SCHEMA",
+    "LOCK_TIMEOUT",    "MAX_OPEN_CONNS", "SSLMODE",
+};
+
+static size_t unknown_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Insertions, deletions and replacements that make one text of the other. */
+static size_t unknown_distance(const char *a, const char *b)
+{
+    size_t row[CONFIG_NAME_MAX];
+    size_t width = strlen(b);
+
+    if (width >= ARRAY_SIZE(row))
+        return SIZE_MAX;
+    for (size_t i = 0; i <= width; i++)
+        row[i] = i;
+    for (size_t y = 0; a[y] != '\0'; y++) {
+        size_t diagonal = row[0];
+
+        row[0] = y + 1;
+        for (size_t x = 0; x < width; x++) {
+            size_t replaced = diagonal + (a[y] != b[x]);
+
+            diagonal = row[x + 1];
+            row[x + 1] = unknown_min(replaced, unknown_min(row[x], row[x + 1]) + 1);
+        }
+    }
+    return row[width];
+}
+
+/* The nearest name, if it is near enough to *best. */
+static const char *unknown_nearest(const char *text, const char *const *names, size_t count,
+                                   const char *nearest, size_t *best)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t distance = unknown_distance(text, names[i]);
+
+        if (distance < *best) {
+            *best = distance;
+            nearest = names[i];
+        }
+    }
+    return nearest;
+}
+
+static bool unknown_is_listed(const char *text, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Kubernetes gives each container variables about every service, named after it. */
+static bool unknown_is_service_link(const struct env_var *var)
+{
+    return strstr(var->name, "_SERVICE_HOST") != NULL ||
+           strstr(var->name, "_SERVICE_PORT") != NULL || strncmp(var->value, "tcp://", 6) == 0 ||
+           strncmp(var->value, "udp://", 6) == 0 || strstr(var->name, "_TCP_") != NULL ||
+           strstr(var->name, "_UDP_") != NULL;
+}
+
+static void unknown_check_variable(struct config_reader *reader, const struct env_var *var)
+{
+    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+    const char *nearest;
+
+    if (unknown_is_listed(var->name, known_variables, ARRAY_SIZE(known_variables)))
+        return;
+    nearest = unknown_nearest(var->name, known_variables, ARRAY_SIZE(known_variables), NULL, &best);
+    if (nearest != NULL)
+        config_warn(reader, "%s: not a variable of BfM; did you mean %s?", var->name, nearest);
+    else
+        config_warn(reader, "%s: not a variable of BfM; it has no effect", var->name);
+}
+
+void config_check_key(struct config_reader *reader, const struct config_connection *connection,
+                      const struct env_var *var, const char *key, bool is_extra)
+{
+    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+    const char *nearest;
+
+    if (unknown_is_service_link(var) ||
+        (is_extra ? unknown_is_listed(key, known_extras, ARRAY_SIZE(known_extras))
+                  : unknown_is_listed(key, known_addresses, ARRAY_SIZE(known_addresses))))
+        return;
+    nearest = unknown_nearest(key, known_addresses, ARRAY_SIZE(known_addresses), NULL, &best);
+    nearest = unknown_nearest(key, known_extras, ARRAY_SIZE(known_extras), nearest, &best);
+    if (nearest != NULL)
+        config_warn(reader, "%s: not a setting of a %s connection; did you mean %s%s?", var->name,
+                    backend_kind_name(connection->kind), connection->prefix, nearest);
+    else
+        config_warn(reader, "%s: not a setting of a %s connection; it has no effect", var->name,
+                    backend_kind_name(connection->kind));
+}
+
+void config_check_names(struct config_reader *reader)
+{
+    for (size_t i = 0; i < reader->env->count; i++) {
+        const struct env_var *var = &reader->env->vars[i];
+
+        if (strncmp(var->name, "BFM_", 4) == 0 && !unknown_is_service_link(var))
+            unknown_check_variable(reader, var);
+    }
+}
