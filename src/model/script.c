@@ -175,3 +175,13 @@ int script_load(struct script_loader *loader, const struct registry_file *file,
         rc = script_no_memory(err);
     return rc;
 }
+
+int script_check_outside(const struct script_loader *loader, const struct registry_file *file,
+                         struct script *script, struct err *err)
+{
+    int rc = sql_check_outside(&loader->scan, script->text, err);
+
+    if (rc == ERR_INVALID && script_spoil(file, script) != 0)
+        rc = script_no_memory(err);
+    return rc;
+}

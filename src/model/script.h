@@ -26,4 +26,11 @@ int script_load(struct script_loader *loader, const struct registry_file *file,
                 enum backend_kind backend, struct arena *arena, struct script *script,
                 struct metadata *metadata, struct err *err);
 
+/*
+ * Whether the script that the loader loaded last, without an error, can run without a transaction:
+ * 0, ERR_INVALID as above, ERR_NOMEM.
+ */
+int script_check_outside(const struct script_loader *loader, const struct registry_file *file,
+                         struct script *script, struct err *err);
+
 #endif

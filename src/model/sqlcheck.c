@@ -126,6 +126,63 @@ int sql_check(const struct sql_scan *scan, const char *text, size_t len, struct 
     return 0;
 }
 
+/* --- scripts without a transaction --- */
+
+static bool check_is_temporary(const char *text, const struct sql_token *token)
+{
+    return sql_token_is(text, token, "temp") || sql_token_is(text, token, "temporary");
+}
+
+/* CREATE [OR REPLACE] [LOCAL | GLOBAL] TEMP ..., or SELECT ... INTO [LOCAL | GLOBAL] TEMP ... */
+static bool check_makes_temporary(const struct sql_scan *scan, const struct sql_span *span,
+                                  const char *text)
+{
+    static const char *const before[] = {"create", "into", "replace", "local", "global"};
+    const struct sql_token *previous = &no_token;
+    size_t at = span->first;
+
+    while (at < span->last) {
+        const struct sql_token *token = check_next(scan, span, &at);
+
+        if (check_is_temporary(text, token) &&
+            check_is_any(text, previous, before, ARRAY_SIZE(before)))
+            return true;
+        previous = token;
+    }
+    return false;
+}
+
+static bool check_needs_session(const struct sql_scan *scan, const struct sql_span *span,
+                                const char *text, const struct sql_token *const *lead)
+{
+    static const char *const words[] = {"set",        "reset",  "discard",  "prepare", "execute",
+                                        "deallocate", "listen", "unlisten", "declare", "fetch",
+                                        "move",       "close",  "lock",     "load"};
+    static const char *const makers[] = {"create", "select", "with"};
+
+    if (check_is_any(text, lead[0], words, ARRAY_SIZE(words)))
+        return true;
+    return check_is_any(text, lead[0], makers, ARRAY_SIZE(makers)) &&
+           check_makes_temporary(scan, span, text);
+}
+
+int sql_check_outside(const struct sql_scan *scan, const char *text, struct err *err)
+{
+    for (size_t n = 0; n < scan->span_count; n++) {
+        const struct sql_token *lead[CHECK_LEAD];
+
+        check_lead(scan, &scan->spans[n], lead);
+        if (check_needs_session(scan, &scan->spans[n], text, lead))
+            return check_refuse(err, text, lead[0], n,
+                                "settings, temporary tables, prepared statements, cursors and "
+                                "locks do not last from one statement to the next with "
+                                "bfm-transaction: off; use the headers bfm-lock-timeout and "
+                                "bfm-statement-timeout, write schemas in front of names, or put "
+                                "it into a function or into a migration with a transaction");
+    }
+    return 0;
+}
+
 /* Words that make any statement suspect, as functions or as what CREATE makes. */
 static bool check_is_suspect(const char *text, const struct sql_token *token)
 {

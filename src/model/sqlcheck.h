@@ -12,6 +12,13 @@
 int sql_check(const struct sql_scan *scan, const char *text, size_t len, struct err *err);
 
 /*
+ * Refuses what a script without a transaction cannot have (PostgreSQL): statements whose only
+ * effect is on their session or transaction, as each statement may have another one. Like
+ * sql_check().
+ */
+int sql_check_outside(const struct sql_scan *scan, const char *text, struct err *err);
+
+/*
  * Whether running the statements may leave settings, locks, temporary objects or the like on the
  * session: everything but statements that are known not to.
  */

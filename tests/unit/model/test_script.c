@@ -43,6 +43,81 @@ static void test_transaction_control(void **state)
     tree_free(&tree);
 }
 
+#define OUTSIDE_REASON                                                                             \
+    "settings, temporary tables, prepared statements, cursors and locks do not last from one "     \
+    "statement to the next with bfm-transaction: off; use the headers bfm-lock-timeout and "       \
+    "bfm-statement-timeout, write schemas in front of names, or put it into a function or into a " \
+    "migration with a transaction"
+
+static void test_outside_of_transactions(void **state)
+{
+    static const char *const refused[] = {"SET search_path = x",
+                                          "set local work_mem = '1MB'",
+                                          "SET ROLE x",
+                                          "SET SESSION AUTHORIZATION x",
+                                          "RESET ALL",
+                                          "DISCARD ALL",
+                                          "PREPARE p AS SELECT 1",
+                                          "EXECUTE p",
+                                          "DEALLOCATE p",
+                                          "LISTEN x",
+                                          "UNLISTEN x",
+                                          "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+                                          "FETCH c",
+                                          "CLOSE c",
+                                          "LOCK TABLE t",
+                                          "LOAD 'x'",
+                                          "CREATE TEMP TABLE t (a int)",
+                                          "CREATE /* x */ TEMPORARY SEQUENCE s",
+                                          "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+                                          "CREATE LOCAL TEMPORARY TABLE t (a int)",
+                                          "SELECT 1 INTO TEMP t",
+                                          "WITH a AS (SELECT 1) SELECT * INTO TEMPORARY t FROM a"};
+    static const char *const allowed[] = {"ALTER TABLE t SET (fillfactor = 50)",
+                                          "ALTER ROLE x SET work_mem = '1MB'",
+                                          "UPDATE t SET a = 1",
+                                          "CREATE TABLE temp (temporary int, a int)",
+                                          "SELECT temp FROM temporary",
+                                          "CREATE FUNCTION f() RETURNS int LANGUAGE sql "
+                                          "SET search_path = x AS $$ SELECT 1 $$",
+                                          "DO $$ BEGIN SET LOCAL work_mem = '1MB'; END $$",
+                                          "CREATE INDEX CONCURRENTLY i ON t (a)",
+                                          "VACUUM t",
+                                          "SELECT 1 FROM set"};
+    struct tree tree = {0};
+    char text[300], reason[600];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        snprintf(text, sizeof(text), "-- bfm-transaction: off\nSELECT 1;\n%s; SELECT 2",
+                 refused[i]);
+        snprintf(reason, sizeof(reason), AT "3: %.*s: " OUTSIDE_REASON,
+                 (int)strcspn(refused[i], " "), refused[i]);
+        assert_reason(tree_of_sql(&tree, text), reason);
+        assert_int_equal(tree.registry->migrations[0]->up.statement_count, 0);
+        assert_runs(tree_of_sql(&tree, refused[i]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(allowed); i++) {
+        snprintf(text, sizeof(text), "-- bfm-transaction: off\n%s", allowed[i]);
+        assert_runs(tree_of_sql(&tree, text));
+    }
+    tree_free(&tree);
+}
+
+/* What makes it one without a transaction stands in another file than the statement. */
+static void test_outside_of_transactions_down(void **state)
+{
+    struct tree tree = {0};
+
+    (void)state;
+    tree_add(&tree, "postgresql/core/20250101120000_m.up.sql", "-- bfm-transaction: off\nVACUUM t");
+    tree_add(&tree, "postgresql/core/20250101120000_m.down.sql", "SELECT 1;\nSET ROLE x");
+    tree_build(&tree);
+    assert_reason(tree_get(&tree, "20250101120000_m_postgresql_core"),
+                  "postgresql/core/20250101120000_m.down.sql:2: SET: " OUTSIDE_REASON);
+    tree_free(&tree);
+}
+
 static void test_meta_commands(void **state)
 {
     struct tree tree = {0};
@@ -301,6 +376,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transaction_control),
+        cmocka_unit_test(test_outside_of_transactions),
+        cmocka_unit_test(test_outside_of_transactions_down),
         cmocka_unit_test(test_meta_commands),
         cmocka_unit_test(test_copy),
         cmocka_unit_test(test_first_words_are_fixed),
