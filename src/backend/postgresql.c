@@ -22,14 +22,12 @@ int pgb_put_journal(struct buf *sql, const struct pgb *pgb, struct pg_conn *conn
     return rc != 0 ? rc : sql->rc;
 }
 
-int pgb_acquire_side(struct pgb *pgb, struct op *op, struct pg_conn **out)
+bool pgb_has_room(const struct pgb *pgb)
 {
     struct pg_pool_stats stats;
-    bool room;
 
     pg_pool_get_stats(pgb->pool, &stats);
-    room = stats.waiting == 0 && (stats.idle > 0 || stats.open < pgb->settings.pool.max_open);
-    return pg_acquire(room ? pgb->pool : pgb->side, op, out);
+    return stats.waiting == 0 && (stats.idle > 0 || stats.open < pgb->settings.pool.max_open);
 }
 
 /* --- the end --- */
@@ -42,40 +40,20 @@ static void pgb_free(struct pgb *pgb)
     mem_free(pgb);
 }
 
-static void pgb_try_free(struct pgb *pgb)
-{
-    struct op *op = pgb->close_op;
-
-    if (!pgb->pool_closed || !pgb->side_closed)
-        return;
-    pgb_free(pgb);
-    op_finish(op, 0);
-}
-
 static void pgb_on_pool_closed(struct op *op, int rc)
 {
     struct pgb *pgb = container_of(op, struct pgb, close_pool);
+    struct op *close_op = pgb->close_op;
 
     (void)rc;
-    pgb->pool_closed = true;
-    pgb_try_free(pgb);
+    pgb_free(pgb);
+    op_finish(close_op, 0);
 }
 
-static void pgb_on_side_closed(struct op *op, int rc)
-{
-    struct pgb *pgb = container_of(op, struct pgb, close_side);
-
-    (void)rc;
-    pgb->side_closed = true;
-    pgb_try_free(pgb);
-}
-
-static void pgb_close_pools(struct pgb *pgb)
+static void pgb_close_pool(struct pgb *pgb)
 {
     op_init(&pgb->close_pool, pgb_on_pool_closed);
-    op_init(&pgb->close_side, pgb_on_side_closed);
     pg_pool_close(pgb->pool, &pgb->close_pool);
-    pg_pool_close(pgb->side, &pgb->close_side);
 }
 
 void pgb_begin(struct pgb *pgb)
@@ -86,7 +64,7 @@ void pgb_begin(struct pgb *pgb)
 void pgb_end(struct pgb *pgb)
 {
     if (--pgb->active == 0 && pgb->close_op != NULL)
-        pgb_close_pools(pgb);
+        pgb_close_pool(pgb);
 }
 
 static int pgb_close(struct backend *backend, struct op *op)
@@ -96,7 +74,7 @@ static int pgb_close(struct backend *backend, struct op *op)
     op_begin(op, pgb, NULL);
     pgb->close_op = op;
     if (pgb->active == 0)
-        pgb_close_pools(pgb);
+        pgb_close_pool(pgb);
     return 0;
 }
 
@@ -135,31 +113,19 @@ static int pgb_copy_settings(struct pgb *pgb, const struct backend_pg_settings *
     return 0;
 }
 
-static void pgb_on_creation_undone(struct op *op, int rc)
-{
-    (void)rc;
-    pgb_free(container_of(op, struct pgb, close_pool));
-}
-
 struct backend *backend_postgresql_create(struct loop *loop,
                                           const struct backend_pg_settings *settings)
 {
     struct pgb *pgb = mem_calloc(1, sizeof(*pgb));
-    struct pg_settings side = settings->pool;
 
     if (pgb == NULL)
         return NULL;
-    side.max_open = 1;
-    side.max_idle = 0;
     pgb->loop = loop;
     if (pgb_copy_settings(pgb, settings) != 0)
         goto err_after_alloc;
     pgb->pool = pg_pool_create(loop, &settings->pool);
     if (pgb->pool == NULL)
         goto err_after_alloc;
-    pgb->side = pg_pool_create(loop, &side);
-    if (pgb->side == NULL)
-        goto err_after_pool;
     pgb->settings.pool = (struct pg_settings){.max_open = pgb->settings.pool.max_open};
     pgb->pub = (struct backend){.ops = &pgb_ops,
                                 .connection = pgb->connection,
@@ -167,10 +133,6 @@ struct backend *backend_postgresql_create(struct loop *loop,
                                 .parallel = pgb->settings.pool.max_open};
     return &pgb->pub;
 
-err_after_pool: /* the rest goes with the pool, in the next turn of the loop */
-    op_init(&pgb->close_pool, pgb_on_creation_undone);
-    pg_pool_close(pgb->pool, &pgb->close_pool);
-    return NULL;
 err_after_alloc:
     pgb_free(pgb);
     return NULL;

@@ -72,7 +72,8 @@ static enum pgb_verdict judge_head(const struct pgb_answer *answer,
         return PGB_ALREADY;
     if (at == layout->journal_at && state_is(answer, "42P01"))
         return PGB_NO_JOURNAL;
-    if (at == layout->guard_at && state_is(answer, "3F000"))
+    if (at == layout->guard_at &&
+        (state_is(answer, "23502") || state_is(answer, "3F000") || state_is(answer, "22012")))
         return PGB_NO_SCHEMA;
     if ((at == layout->journal_at || at == layout->schema_at) && state_is(answer, "55P03"))
         return PGB_REFUSED; /* another writer, waited for long enough */

@@ -23,7 +23,7 @@ enum pgb_verdict {
     PGB_APPLIED,    /* committed */
     PGB_ALREADY,    /* the journal has the row, or on a down has none */
     PGB_NO_JOURNAL, /* the journal's table is missing */
-    PGB_NO_SCHEMA,  /* the effective schema is missing */
+    PGB_NO_SCHEMA,  /* the effective schema is missing, or may not be used */
     PGB_RACE,       /* somebody created the same thing: try again at once */
     PGB_RETRY,      /* nothing happened, and a later try may work */
     PGB_UNKNOWN,    /* the connection was lost: it may have happened */

@@ -91,6 +91,7 @@ bool step_make_names(struct pgb_step *step)
     names->statement_timeout_ms = migration->statement_timeout_ms;
     names->journal = step_put_journal(step);
     names->schema = step_quoted(step, step->step->schema, pg_put_literal);
+    names->ident = ident;
     names->schema_ident = ident != NULL ? step_quoted(step, ident, pg_put_literal) : NULL;
     names->path = ident != NULL ? step_put_path(step, ident) : NULL;
     names->id = step_quoted(step, migration->id, pg_put_literal);

@@ -12,9 +12,12 @@
  *
  * A statement that can run in a transaction does, together with the mark that it is done: it never
  * is in doubt. For the others the mark "started" comes before and "done" behind, and what a crash
- * leaves "started" is looked up in the catalog where that can tell. They need the search path and
- * the limits as settings of the session, as nothing may share a query with them; the session is
- * cleaned and its connection closed at the end.
+ * leaves "started" is looked up in the catalog where that can tell. One that can commit inside is
+ * never run a second time by itself, unless the server refused it before it began.
+ *
+ * They need the search path and the limits as settings of the session, as nothing may share a query
+ * with them; the session is cleaned and its connection closed at the end. Behind a pooler the next
+ * query may have another session: that is found out and refused before the row is made or taken.
  */
 
 /* Rows of a statement of the query: a compare-and-swap that found the row as expected. */
@@ -54,6 +57,11 @@ static bool notx_on_failure(struct pgb_step *step)
         return step_mend(step);
     if (strcmp(answer.sqlstate, "3F000") == 0 && step->sm.state == STEP_CLAIMING)
         return step_on_no_schema(step);
+    if (strcmp(answer.sqlstate, PGSQL_POOLED) == 0)
+        return step_fail_with(step, ERR_UNSUPPORTED,
+                              "a script without a transaction needs a direct connection to "
+                              "PostgreSQL: this one goes through a pooler, which may give each "
+                              "statement another session");
     if (strcmp(answer.sqlstate, "55P03") == 0 && step->sm.state == STEP_CLAIMING)
         return step_fail_with(step, ERR_LOCKED, "migration is already being executed");
     if (step->new_schema && step->sm.state == STEP_CLAIMING &&
@@ -119,6 +127,7 @@ static bool notx_claim_new(struct pgb_step *step)
     if (step_make_schema_sql(step) != 0)
         return step_fail_with(step, ERR_NOMEM, "out of memory");
     notx_begin_sql(step);
+    notx_put_no_pooler(step);
     if (step->names.create_schema != NULL)
         buf_printf(&step->sql, "%s;", step->names.create_schema);
     pgsql_put_claim(&step->sql, &step->names);
@@ -139,9 +148,11 @@ static bool notx_claim(struct pgb_step *step)
     to.run = step->names.run;
     if (row->is_complete) {
         step->claim_run = run;
+        step->claim_applied_us = row->applied_us;
         to.kind = notx_kind(step, false);
     }
     notx_begin_sql(step);
+    notx_put_no_pooler(step);
     pgsql_put_move(&step->sql, &step->names, &from, &to);
     return step_ask(step, STEP_CLAIMING);
 }

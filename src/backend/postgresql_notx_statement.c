@@ -35,12 +35,19 @@ static const struct sql_statement *notx_statement(const struct pgb_step *step)
     return &step->script->statements[step->at];
 }
 
-/* Session settings come once per connection; a SET of the script's own stays in force then. */
+void notx_put_no_pooler(struct pgb_step *step)
+{
+    pgsql_put_no_pooler(&step->sql, PQbackendPID(pg_raw(step->conn)));
+    buf_putc(&step->sql, ';');
+}
+
+/* Session settings come once per connection. */
 static void notx_put_session_settings(struct pgb_step *step)
 {
     if (step->session_set)
         return;
     buf_putc(&step->sql, ';');
+    notx_put_no_pooler(step);
     pgsql_put_settings(&step->sql, &step->names, false);
 }
 
@@ -72,7 +79,8 @@ bool notx_undo(struct pgb_step *step, enum step_next next, bool started)
 {
     const struct pgsql_place from = notx_place(step, started);
     const struct pgsql_place done = notx_place(step, false);
-    const struct pgsql_place whole = {.kind = "up", .run = step->claim_run};
+    const struct pgsql_place whole = {
+        .kind = "up", .run = step->claim_run, .applied_us = step->claim_applied_us};
     bool nothing_ran = step->at == 0 && next == NEXT_FAIL;
 
     step->next = next;
@@ -151,6 +159,7 @@ bool notx_run(struct pgb_step *step)
         step->known_unsent = step->at + 1;
         return true;
     }
+    step->known_unsent = 0;
     crash_point_nth("notx_sent", step->at + 1);
     pgb_watch_start(&step->watch, step->pgb, step->marker,
                     (uint64_t)step->names.lock_timeout_ms / 2);
@@ -250,16 +259,16 @@ bool notx_next(struct pgb_step *step)
     if (step->at == step->script->statement_count)
         return notx_finish(step);
     if (!notx_classify(step))
-        return notx_undo(step, NEXT_FAIL, step->doubtful);
+        return step->doubtful ? step_fail(step) : notx_undo(step, NEXT_FAIL, false);
     switch (step->kind.kind) {
     case PGSQL_ATOMIC:
         return step->doubtful ? notx_fail_in_doubt(step) : notx_run(step);
     case PGSQL_OPAQUE:
         return step->doubtful ? notx_fail_in_doubt(step) : notx_start(step);
     case PGSQL_CREATE_INDEX:
+    case PGSQL_REINDEX: /* a try that failed leaves something too */
         return notx_check(step);
     case PGSQL_DROP_INDEX:
-    case PGSQL_REINDEX:
         return step->doubtful ? notx_check(step) : notx_start(step);
     case PGSQL_REPEATABLE:
         return notx_start(step);
@@ -282,6 +291,34 @@ static void notx_note_error(struct pgb_step *step, const struct pgb_answer *answ
     step_note_error(step, answer, &source);
 }
 
+/* The server refused it before anything of it ran: an error inside of it has a context. */
+static bool notx_was_refused(const struct pgb_answer *answer)
+{
+    const char *sqlstate = answer->sqlstate;
+
+    if (strncmp(sqlstate, "42", 2) != 0 && strncmp(sqlstate, "0A", 2) != 0)
+        return false;
+    return PQresultErrorField(answer->failed, PG_DIAG_CONTEXT) == NULL;
+}
+
+/* It failed, and may have committed something before: its mark stays as it is. */
+static bool notx_fail_partly(struct pgb_step *step)
+{
+    struct err why;
+
+    step_add_blocker(step);
+    why = step->err;
+    err_set(&step->err, why.code,
+            "%s; it may have taken effect in part, so it is not run again: look, then set the row "
+            "of this migration in %s to kind '%s' and statement %zu to go on behind it, %zu to run "
+            "it again",
+            err_text(&why), step->names.journal, notx_kind(step, false), step->at + 1, step->at);
+    step->err.statement = why.statement;
+    step->err.line = why.line;
+    memcpy(step->err.sqlstate, why.sqlstate, sizeof(why.sqlstate));
+    return step_fail(step);
+}
+
 bool notx_ran(struct pgb_step *step)
 {
     struct pgb_answer answer;
@@ -301,6 +338,8 @@ bool notx_ran(struct pgb_step *step)
     if (step->atomic && answer.failed_at == step->layout.journal_at &&
         strcmp(answer.sqlstate, "22012") == 0)
         return notx_undo(step, NEXT_LOOK, false);
+    if (step->kind.kind == PGSQL_OPAQUE && !notx_was_refused(&answer))
+        return notx_fail_partly(step);
     if (step->rc != ERR_CANCELED && pgb_may_pass(answer.sqlstate) && step_may_try_later(step))
         return notx_undo(step, NEXT_PAUSE, !step->atomic);
     step_add_blocker(step);

@@ -98,9 +98,12 @@ void step_add_blocker(struct pgb_step *step)
 
 bool step_may_try_later(const struct pgb_step *step)
 {
+    const struct backend_pg_settings *settings = &step->pgb->settings;
     bool wanted = !step->canceled || step->in_doubt;
 
-    return wanted && step->result->attempts < step->pgb->settings.max_attempts;
+    if (step->in_doubt && !step->step->migration->no_transaction)
+        return pgb_sched(step->pgb)->now_ms - step->doubt_since_ms < settings->doubt_wait_ms;
+    return wanted && step->result->attempts < settings->max_attempts;
 }
 
 bool step_try_later(struct pgb_step *step)
@@ -114,10 +117,12 @@ bool step_try_later(struct pgb_step *step)
 bool step_on_unknown(struct pgb_step *step)
 {
     step->err = step->work.err;
-    if (!step->in_doubt && step->sent) {
+    if (step->sent && !step->probing) {
         step->in_doubt = true;
         step->doubt_since_ms = pgb_sched(step->pgb)->now_ms;
+        step->lost = step->err;
     }
+    step->probing = false;
     return step_try_later(step);
 }
 
@@ -130,11 +135,24 @@ bool step_repair(struct pgb_step *step)
     return step->step->migration->no_transaction ? notx_look(step) : tx_execute(step);
 }
 
+/* For how long nobody has got a connection, counted from the beginning of the first try. */
+static uint64_t step_note_down(struct pgb *pgb)
+{
+    uint64_t now = pgb_sched(pgb)->now_ms;
+    struct pg_pool_stats stats;
+
+    pg_pool_get_stats(pgb->pool, &stats);
+    if (pgb->down_since_ms == 0 || stats.failed_since_ms > pgb->down_seen_ms + PGB_DOWN_GRACE_MS)
+        pgb->down_since_ms = stats.failed_since_ms;
+    pgb->down_seen_ms = now;
+    return now - pgb->down_since_ms;
+}
+
 /* A target that is away is given some time to come back: much when an outcome is at stake. */
 bool step_on_no_connection(struct pgb_step *step)
 {
     struct pgb *pgb = step->pgb;
-    uint64_t now = pgb_sched(pgb)->now_ms;
+    uint64_t now = pgb_sched(pgb)->now_ms, down_ms;
     const char *sqlstate = step->work.err.sqlstate;
     bool passing = sqlstate[0] == '\0' || pgb_may_pass(sqlstate) || strcmp(sqlstate, "53300") == 0;
 
@@ -142,10 +160,9 @@ bool step_on_no_connection(struct pgb_step *step)
         step->err = step->work.err;
     if (step->rc != ERR_UNREACHABLE)
         return step_fail(step);
-    if (pgb->down_since_ms == 0)
-        pgb->down_since_ms = now;
+    down_ms = step_note_down(pgb);
     if (step->in_doubt ? now - step->doubt_since_ms < pgb->settings.doubt_wait_ms
-                       : passing && now - pgb->down_since_ms < PGB_DOWN_GRACE_MS)
+                       : passing && down_ms < PGB_DOWN_GRACE_MS)
         return step_pause(step, step_backoff_ms(step->misses++));
     return step_fail(step);
 }
@@ -153,9 +170,14 @@ bool step_on_no_connection(struct pgb_step *step)
 bool step_on_no_schema(struct pgb_step *step)
 {
     const char *connection = step->pgb->settings.connection;
+    const PGresult *found = step_last_result(step);
     char name[64];
     size_t len = 0;
 
+    if (found != NULL && PQresultStatus(found) == PGRES_TUPLES_OK && PQntuples(found) == 1)
+        return step_fail_with(step, ERR_DB,
+                              "schema \"%s\" cannot be used: the role lacks USAGE on it",
+                              step->step->schema);
     if (!step_is_down(step) && step->pgb->settings.create_schema && !step->new_schema) {
         step->new_schema = true;
         return step_repair(step);

@@ -28,20 +28,19 @@ struct pgb {
     struct backend pub;
     struct loop *loop;
     struct pg_pool *pool;
-    struct pg_pool *side;                /* one connection, for looking at what the others do */
     struct backend_pg_settings settings; /* without the pool's texts */
     char *connection, *default_schema, *journal_schema;
     unsigned active;        /* operations under way */
     uint64_t down_since_ms; /* 0: the last connection attempt worked */
+    uint64_t down_seen_ms;  /* the last that did not */
     struct op *close_op;
-    struct op close_pool, close_side;
-    bool pool_closed, side_closed;
+    struct op close_pool;
 };
 
 void pgb_begin(struct pgb *pgb);
 void pgb_end(struct pgb *pgb); /* an operation is over; called right before its op_finish() */
-/* A connection beside those that run steps: the pool's if it has room, else one of its own. */
-int pgb_acquire_side(struct pgb *pgb, struct op *op, struct pg_conn **out);
+/* Whether a connection can be had without waiting for a step to end. */
+bool pgb_has_room(const struct pgb *pgb);
 struct sched *pgb_sched(const struct pgb *pgb);
 
 /* "schema".journal, quoted. */

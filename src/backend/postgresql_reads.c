@@ -38,6 +38,7 @@ struct pgb_read {
     uint64_t limit_ms; /* for everything; 0: none but that of the query */
     bool timed_out;
     bool again;
+    bool is_ping;
     int (*put)(struct pgb_read *read);
     int (*take)(struct pgb_read *read, const PGresult *result);
 
@@ -121,6 +122,15 @@ static void read_on_answer(struct pgb_read *read, int rc)
     read_finish(read, rc);
 }
 
+/* No turn came in time because every connection runs a step: they are there, so the target is. */
+static bool read_is_ping_of_busy(const struct pgb_read *read)
+{
+    struct pg_pool_stats stats;
+
+    pg_pool_get_stats(read->pgb->pool, &stats);
+    return read->is_ping && read->timed_out && stats.lent == read->pgb->settings.pool.max_open;
+}
+
 static void read_on_work(struct op *op, int rc)
 {
     struct pgb_read *read = container_of(op, struct pgb_read, work);
@@ -128,7 +138,7 @@ static void read_on_work(struct op *op, int rc)
     if (read->sm.state == READ_ASKING)
         read_on_answer(read, rc);
     else if (rc != 0)
-        read_finish(read, rc);
+        read_finish(read, read_is_ping_of_busy(read) ? 0 : rc);
     else
         read_ask(read);
 }
@@ -165,12 +175,11 @@ static struct pgb_read *read_create(struct backend *backend, struct op *op)
     return read;
 }
 
-static int read_start(struct pgb_read *read, bool aside)
+static int read_start(struct pgb_read *read)
 {
     struct pgb *pgb = read->pgb;
     struct op *op = read->op;
-    int rc = aside ? pgb_acquire_side(pgb, &read->work, &read->conn)
-                   : pg_acquire(pgb->pool, &read->work, &read->conn);
+    int rc = pg_acquire(pgb->pool, &read->work, &read->conn);
 
     if (rc != 0) {
         op->err = read->work.err;
@@ -210,7 +219,8 @@ int pgb_ping(struct backend *backend, struct op *op)
     read->limit_ms = PGB_PING_MS;
     read->put = ping_put;
     read->take = ping_take;
-    return read_start(read, true);
+    read->is_ping = true;
+    return read_start(read);
 }
 
 /* --- inspect --- */
@@ -261,7 +271,7 @@ int pgb_inspect(struct backend *backend, struct op *op, struct backend_check *ch
     read->count = count;
     read->put = inspect_put;
     read->take = inspect_take;
-    return read_start(read, false);
+    return read_start(read);
 }
 
 /* --- read_journal --- */
@@ -340,5 +350,5 @@ int pgb_read_journal(struct backend *backend, struct op *op, const char *after_s
     read->journal = out;
     read->put = journal_put;
     read->take = journal_take;
-    return read_start(read, false);
+    return read_start(read);
 }

@@ -28,29 +28,39 @@ static void put_key(struct buf *sql, const struct pgsql_names *names)
     buf_printf(sql, " WHERE schema_name=%s AND migration_id=%s", names->schema, names->id);
 }
 
+static void put_set_local(struct buf *sql, const char *name, int64_t ms)
+{
+    buf_printf(sql, "SET LOCAL %s='%" PRId64 "ms';", name, ms);
+}
+
 /*
- * The time to wait for another writer is set while the row is made, the limits of the script once
- * it is in: one statement costs less than three.
+ * Plain SETs cost the server less than calls of set_config(). The schema's own name is what goes
+ * into the row only if unqualified names mean that schema now; else it is NULL, which the journal
+ * refuses.
  */
 void pgsql_put_up_head(struct buf *sql, const struct pgsql_names *names,
                        struct pgsql_layout *layout)
 {
-    layout->schema_at = names->create_schema != NULL ? 1 : SIZE_MAX;
-    layout->journal_at = names->create_schema != NULL ? 2 : 1;
+    const bool creates = names->create_schema != NULL;
+    const bool limits = names->statement_timeout_ms >= 0;
+
+    layout->schema_at = creates ? 1 : SIZE_MAX;
+    layout->journal_at = creates ? 4 : 3;
     layout->guard_at = layout->journal_at;
-    layout->script_at = layout->journal_at + 1;
+    layout->script_at = layout->journal_at + (limits ? 3 : 2);
     buf_printf(sql, "%sBEGIN;", names->marker);
-    if (names->create_schema != NULL)
+    if (creates)
         buf_printf(sql, "%s;", names->create_schema);
+    buf_printf(sql, "SET LOCAL search_path=%s,public;", names->ident);
+    put_set_local(sql, "lock_timeout", (int64_t)names->journal_wait_ms);
     buf_printf(sql,
                "INSERT INTO %s(schema_name,migration_id,checksum,kind,run_id)"
-               " SELECT %s,%s,%s,'up',%s WHERE ",
-               names->journal, names->schema, names->id, names->checksum, names->run);
-    put_setting(sql, "lock_timeout", (int64_t)names->journal_wait_ms, true);
-    buf_printf(sql, " IS NOT NULL AND %s::regnamespace IS NOT NULL RETURNING ",
-               names->schema_ident);
-    put_settings(sql, names, true);
-    buf_putc(sql, ';');
+               " VALUES(CASE WHEN current_schema()=%s THEN %s END,%s,%s,'up',%s);",
+               names->journal, names->schema, names->schema, names->id, names->checksum,
+               names->run);
+    put_set_local(sql, "lock_timeout", names->lock_timeout_ms);
+    if (limits)
+        put_set_local(sql, "statement_timeout", names->statement_timeout_ms);
     layout->script_start = sql->len;
 }
 
@@ -103,6 +113,11 @@ void pgsql_put_look(struct buf *sql, const struct pgsql_names *names, const char
                marker_tail);
     buf_printf(sql, " FROM %s", names->journal);
     put_key(sql, names);
+}
+
+void pgsql_put_look_for_schema(struct buf *sql, const struct pgsql_names *names)
+{
+    buf_printf(sql, "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname=%s", names->schema);
 }
 
 /* A right to create is asked for only when something is missing. Who makes the same schema in an
@@ -171,7 +186,12 @@ void pgsql_put_claim(struct buf *sql, const struct pgsql_names *names)
 void pgsql_put_move(struct buf *sql, const struct pgsql_names *names,
                     const struct pgsql_place *from, const struct pgsql_place *to)
 {
-    buf_printf(sql, "UPDATE %s SET applied_at=clock_timestamp(),", names->journal);
+    buf_printf(sql, "UPDATE %s SET applied_at=", names->journal);
+    if (to->applied_us == 0)
+        buf_puts(sql, "clock_timestamp(),");
+    else
+        buf_printf(sql, "'epoch'::timestamptz+%" PRId64 "*interval '1 microsecond',",
+                   to->applied_us);
     put_place_values(sql, to);
     put_key(sql, names);
     put_place_match(sql, from);
@@ -193,6 +213,15 @@ void pgsql_put_move_or_fail(struct buf *sql, const struct pgsql_names *names,
     buf_puts(sql, "WITH moved AS (");
     pgsql_put_move(sql, names, from, to);
     buf_puts(sql, ") SELECT 1/count(*) FROM moved");
+}
+
+void pgsql_put_no_pooler(struct buf *sql, int pid)
+{
+    buf_printf(sql,
+               "DO $$BEGIN IF pg_backend_pid()<>%d THEN RAISE EXCEPTION"
+               " 'the connection goes through a pooler' USING ERRCODE='" PGSQL_POOLED "';"
+               " END IF; END$$",
+               pid);
 }
 
 void pgsql_put_settings(struct buf *sql, const struct pgsql_names *names, bool local)

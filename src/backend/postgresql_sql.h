@@ -16,6 +16,7 @@ struct pgsql_names {
     const char *marker;        /* comment in front of every query of the step */
     const char *journal;       /* the journal's qualified name */
     const char *schema;        /* literal: the effective schema */
+    const char *ident;         /* identifier: the effective schema */
     const char *schema_ident;  /* literal: the effective schema as an identifier */
     const char *path;          /* literal: the value of search_path */
     const char *id;            /* literal: the migration */
@@ -38,8 +39,9 @@ struct pgsql_layout {
 
 /*
  * A step in one query: head, script, tail. The head begins the transaction, writes the journal and
- * sets the limits and the search path. It fails with SQLSTATE 3F000 when the schema does not exist,
- * with 22012 when it may not be used, and on a down with 22012 when the journal has no row.
+ * sets the limits and the search path. When the schema is missing, or may not be used, it fails at
+ * guard_at: on an up with SQLSTATE 23502, on a down with 3F000 or 22012. On a down it fails at
+ * journal_at with 22012 when the journal has no row.
  */
 void pgsql_put_up_head(struct buf *sql, const struct pgsql_names *names,
                        struct pgsql_layout *layout);
@@ -66,6 +68,9 @@ enum pgsql_row {
 /* `marker_tail`: literal, what stands behind the run id in the marker of such a step. */
 void pgsql_put_look(struct buf *sql, const struct pgsql_names *names, const char *marker_tail);
 
+/* One row if the effective schema exists. */
+void pgsql_put_look_for_schema(struct buf *sql, const struct pgsql_names *names);
+
 /* The bodies of DO blocks, to be quoted as a literal: race-safe as far as no error is shown for
  * what exists already. `wait_ms` is for somebody else who makes the same schema; it fails with
  * SQLSTATE 55P03 then. */
@@ -79,9 +84,10 @@ void pgsql_put_create_journal_body(struct buf *body, const char *schema_literal,
  * row was and changes it in one statement, and returns one row if it was so.
  */
 struct pgsql_place {
-    const char *kind; /* a plain word: up, started, done, undo started, undo done */
-    size_t statement; /* 0 is written as NULL for "up" */
-    const char *run;  /* literal */
+    const char *kind;   /* a plain word: up, started, done, undo started, undo done */
+    size_t statement;   /* 0 is written as NULL for "up" */
+    const char *run;    /* literal */
+    int64_t applied_us; /* since 1970, to move to; 0: now */
 };
 void pgsql_put_claim(struct buf *sql, const struct pgsql_names *names);
 void pgsql_put_move(struct buf *sql, const struct pgsql_names *names,
@@ -109,6 +115,10 @@ enum pgsql_found {
 void pgsql_put_check_created(struct buf *sql, const struct pgsql_check *check);
 void pgsql_put_check_dropped(struct buf *sql, const struct pgsql_check *check);
 void pgsql_put_check_reindexed(struct buf *sql, const struct pgsql_check *check);
+/* Fails with SQLSTATE PGSQL_POOLED unless `pid` is the server process that answers, as the
+ * connection was told when it was made: a pooler makes up a number. */
+#define PGSQL_POOLED "BFM01"
+void pgsql_put_no_pooler(struct buf *sql, int pid);
 /* Search path and limits for the rest of the transaction (local) or of the session. */
 void pgsql_put_settings(struct buf *sql, const struct pgsql_names *names, bool local);
 

@@ -73,7 +73,10 @@ bool step_ask(struct pgb_step *step, enum step_state next)
     if (step->sql.rc != 0)
         return step_sql_failed(step);
     pg_results_free(&step->results);
-    rc = pg_query(step->conn, &step->work, buf_str(&step->sql), 0, &step->results);
+    if (next == STEP_EXECUTING || next == STEP_RUNNING)
+        rc = pg_query_drop_rows(step->conn, &step->work, buf_str(&step->sql), 0, &step->results);
+    else
+        rc = pg_query(step->conn, &step->work, buf_str(&step->sql), 0, &step->results);
     step->sent = rc == 0;
     return step_await(step, next, rc);
 }
@@ -215,14 +218,16 @@ static void step_cancel(struct op *op)
     struct pgb_step *step = op->impl;
 
     step->canceled = true;
-    if (step->in_doubt)
-        return;
     switch ((enum step_state)step->sm.state) {
+    case STEP_EXECUTING: /* a probe is short */
+        if (!step->probing)
+            op_cancel(&step->work);
+        break;
     case STEP_PAUSING:
     case STEP_ACQUIRING:
-    case STEP_EXECUTING:
     case STEP_RUNNING:
-        op_cancel(&step->work);
+        if (!step->in_doubt)
+            op_cancel(&step->work);
         break;
     default:
         break;

@@ -4,18 +4,20 @@
 #include "backend/postgresql_classify.h"
 #include "backend/postgresql_private.h"
 
+/* clang-format off */
 /*
  * One step (backend_ops.execute). With a transaction:
  *
- *             ┌──────────────── PAUSING <─────────────────┐
- *             v                                           │
- *  start ─> ACQUIRING ─> EXECUTING [─> UNWATCHING] [─> CLEARING] ─> DONE
- *                            ^                            │
- *                            └───────── MENDING <─────────┘
+ *             ┌────────────────── PAUSING <───────────────────┐
+ *             v                                               │
+ *  start ─> ACQUIRING ─> EXECUTING ─> [UNWATCHING] ─> [CLEARING] ─> DONE
+ *                            ^                                │
+ *                            └─────────── MENDING <───────────┘
  *
  * PAUSING    before another try, or before another look at what somebody else is doing
  * ACQUIRING  waiting for a connection
- * EXECUTING  the one query of the step is under way; or, when it was cancelled in doubt, a probe
+ * EXECUTING  the one query of the step is under way; or a probe, which only finds out: when it was
+ *            cancelled in doubt, or when an outcome is still unknown behind the last try
  * UNWATCHING the look for who blocks it ends (only if one is under way)
  * CLEARING   ROLLBACK of what failed, with a look at the journal where that decides
  * MENDING    the journal's table is being created
@@ -23,15 +25,21 @@
  *
  * Happy path: ACQUIRING, EXECUTING, DONE. A failure that may pass by itself goes round by PAUSING,
  * a missing journal or schema at once; every other goes to DONE by step_fail(). A cancel cuts
- * PAUSING, ACQUIRING and the running statement short, unless the outcome of an earlier try is
- * unknown: that is found out first.
+ * PAUSING, ACQUIRING and the running statement short; while the outcome of an earlier try is
+ * unknown only the statement, and a probe comes then.
  *
  * Without a transaction, in place of EXECUTING (postgresql_notx.c):
  *
- *  ACQUIRING ─> LOOKING ─> [CLAIMING] ─┬─> [CHECKING ─> [DROPPING]] ─> STARTING ─> RUNNING ─┬─>
- * FINISHING ─> DONE ^                   └─> RUNNING (in a transaction of its own)            │ │ ^
- * v │                   └───────────────── next statement <────────── RECORDING └── PAUSING ...
- * UNDOING: a statement failed, the row goes back
+ *  ACQUIRING ─> LOOKING ─> [CLAIMING] ─┬─> [CHECKING ─> [DROPPING]] ─> STARTING ─┐
+ *                  ^                   │                                         v
+ *                  │                   ├──────────────────────────────────────> RUNNING
+ *                  │                   │   (in a transaction of its own)         │
+ *                  │                   │                                         v
+ *               PAUSING                ├─────────── next statement <───────── [RECORDING]
+ *                                      │
+ *                                      └─> FINISHING ─> DONE
+ *
+ *  UNDOING: a statement failed, the row goes back; from there to PAUSING or DONE
  *
  * LOOKING    what the journal says about this migration decides where to go on
  * CLAIMING   the row is made ours by compare-and-swap
@@ -42,6 +50,7 @@
  * RECORDING  "statement n is done" is being recorded
  * FINISHING  the row becomes a complete one (down: goes away)
  */
+/* clang-format on */
 enum step_state {
     STEP_PAUSING,
     STEP_ACQUIRING,
@@ -116,23 +125,25 @@ struct pgb_step {
     bool new_schema;    /* create the schema in the next try */
     bool sent;          /* the last query has left: else nothing can have come of it */
     bool canceled;
-    bool in_doubt;    /* a try may have taken effect unseen */
-    bool probing;     /* the query under way only finds out */
-    bool soiled;      /* something may be left on the session: never give it to anybody */
-    bool session_set; /* the session has the search path and the limits of the step */
-    unsigned repairs; /* tries at once */
-    unsigned misses;  /* connections not got in a row */
-    uint64_t doubt_since_ms;
+    bool in_doubt;           /* a try may have taken effect unseen */
+    bool probing;            /* the query under way only finds out */
+    bool soiled;             /* something may be left on the session: never give it to anybody */
+    bool session_set;        /* the session has the search path and the limits of the step */
+    unsigned repairs;        /* tries at once */
+    unsigned misses;         /* connections not got in a row */
+    uint64_t doubt_since_ms; /* the last try whose outcome is unknown was lost */
+    struct err lost;         /* why */
 
     struct step_row row;
     size_t at;     /* index of the statement to run */
     bool doubtful; /* it was started before, and nobody knows what became of it */
     bool claimed;  /* the row was ours at some time */
     bool atomic;   /* it runs in a transaction of its own, together with its mark in the journal */
-    size_t known_done;      /* the statement (from 1) that was seen to work, recorded or not */
-    size_t known_unsent;    /* the statement (from 1) that was never sent, though started */
-    const char *claim_run;  /* literal, down: the run id that the complete row had */
-    uint64_t poll_since_ms; /* waiting for somebody else's work since; 0: not */
+    size_t known_done;        /* the statement (from 1) that was seen to work, recorded or not */
+    size_t known_unsent;      /* the statement (from 1) that was never sent, though started */
+    const char *claim_run;    /* literal, down: the run id that the complete row had */
+    int64_t claim_applied_us; /* and when it was applied */
+    uint64_t poll_since_ms;   /* waiting for somebody else's work since; 0: not */
     struct pgsql_statement kind;
 };
 
@@ -166,7 +177,8 @@ bool step_repair(struct pgb_step *step);
 /* The connection was lost with the query under way. */
 bool step_on_unknown(struct pgb_step *step);
 bool step_on_no_connection(struct pgb_step *step);
-/* The schema is missing: the next try creates it if that is allowed, else it is a failure. */
+/* The schema is missing, unless the last answer has a row: the next try creates it if that is
+ * allowed, else it is a failure. */
 bool step_on_no_schema(struct pgb_step *step);
 /* Creates the journal's table, then tries again. */
 bool step_mend(struct pgb_step *step);
@@ -211,6 +223,8 @@ bool notx_checked(struct pgb_step *step); /* its answer is there */
 /* The row goes back to what it was before the statement; `next` comes then. */
 bool notx_undo(struct pgb_step *step, enum step_next next, bool started);
 void notx_begin_sql(struct pgb_step *step);
+/* Puts in front of what must not happen on a session of a pooler's choice. */
+void notx_put_no_pooler(struct pgb_step *step);
 const char *notx_kind(const struct pgb_step *step, bool started);
 void notx_note_session_settings(struct pgb_step *step);
 

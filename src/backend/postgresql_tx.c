@@ -8,6 +8,10 @@
 
 /* A step with a transaction: one query, and what its answer means. */
 
+/* Any function or trigger may have changed a setting or the role, and the text of a script does not
+ * tell; this is cheap enough to go behind every one. */
+static const char tx_light_clean[] = ";SET SESSION AUTHORIZATION DEFAULT;RESET ALL";
+
 static void tx_build(struct pgb_step *step)
 {
     struct buf *sql = &step->sql;
@@ -26,6 +30,17 @@ static void tx_build(struct pgb_step *step)
         return;
     step->layout.script_end = sql->len;
     pgsql_put_tail(sql, step->script->dirties_session);
+    if (!step->script->dirties_session)
+        buf_puts(sql, tx_light_clean);
+    /* Behind a pooler the default is the database's encoding. */
+    buf_puts(sql, ";SET client_encoding='UTF8'");
+}
+
+/* In doubt, the script runs again only as long as tries are left; then a look must do. */
+static bool tx_must_probe(const struct pgb_step *step)
+{
+    return step->in_doubt &&
+           (step->canceled || step->result->attempts >= step->pgb->settings.max_attempts);
 }
 
 bool tx_execute(struct pgb_step *step)
@@ -33,13 +48,14 @@ bool tx_execute(struct pgb_step *step)
     bool stuck;
 
     err_clear(&step->err);
-    step->probing = step->in_doubt && step->canceled;
+    step->probing = tx_must_probe(step);
     if (step_make_schema_sql(step) != 0)
         return step_fail_with(step, ERR_NOMEM, "out of memory");
     tx_build(step);
     if (step->err.code != 0)
         return step_fail(step);
-    step->result->attempts++;
+    if (!step->probing)
+        step->result->attempts++;
     stuck = step_ask(step, STEP_EXECUTING);
     if (stuck)
         return true;
@@ -94,7 +110,7 @@ static bool tx_clear(struct pgb_step *step, enum step_next next)
     step->next = next;
     if (pg_is_broken(step->conn))
         return tx_go_on(step, true);
-    if (!open && !clean && next != NEXT_LOOK)
+    if (!open && !clean && next != NEXT_LOOK && next != NEXT_SCHEMA)
         return tx_go_on(step, false);
     buf_truncate(sql, 0);
     buf_printf(sql, "%s%s", step->marker, open ? "ROLLBACK;" : "");
@@ -107,6 +123,8 @@ static bool tx_clear(struct pgb_step *step, enum step_next next)
 
         snprintf(tail, sizeof(tail), "'%s'", step->marker_tail);
         pgsql_put_look(sql, &step->names, tail);
+    } else if (next == NEXT_SCHEMA) {
+        pgsql_put_look_for_schema(sql, &step->names);
     }
     return step_ask(step, STEP_CLEARING);
 }
@@ -118,6 +136,8 @@ bool tx_cleared(struct pgb_step *step)
     step->soiled = true;
     if (step->next != NEXT_FAIL)
         step->err = step->work.err;
+    if (step->next != NEXT_FAIL && step->canceled && strcmp(step->err.sqlstate, "57014") == 0)
+        err_set(&step->err, ERR_CANCELED, "canceled"); /* the cancel came as late as this */
     return tx_go_on(step, true);
 }
 
@@ -132,17 +152,13 @@ static bool tx_on_refused(struct pgb_step *step, const struct pgb_answer *answer
 {
     bool at_meeting = answer->failed != NULL && (answer->failed_at == step->layout.journal_at ||
                                                  answer->failed_at == step->layout.schema_at);
-    bool at_guard = answer->failed != NULL && answer->failed_at == step->layout.guard_at;
 
     if (at_meeting && strcmp(answer->sqlstate, "55P03") == 0) {
         err_set(&step->err, ERR_LOCKED, "migration is already being executed");
         memcpy(step->err.sqlstate, "55P03", sizeof(step->err.sqlstate));
         return tx_clear(step, step->in_doubt ? NEXT_PAUSE : NEXT_FAIL);
     }
-    if (at_guard && strcmp(answer->sqlstate, "22012") == 0)
-        err_set(&step->err, ERR_DB, "schema \"%s\" cannot be used: the role lacks USAGE on it",
-                step->step->schema);
-    else if (answer->rc == 0)
+    if (answer->rc == 0)
         err_set(&step->err, ERR_DB, "the transaction was not committed");
     return tx_clear(step, NEXT_FAIL);
 }
@@ -168,6 +184,16 @@ static void tx_note_error(struct pgb_step *step, const struct pgb_answer *answer
         step_note_error(step, answer, &source);
 }
 
+/* The probe got through the journal, so no try took effect, and none is under way. */
+static bool tx_nothing_happened(struct pgb_step *step)
+{
+    step->in_doubt = false;
+    if (step->canceled)
+        return step_fail_with(step, ERR_CANCELED, "canceled");
+    step->err = step->lost;
+    return step_fail(step);
+}
+
 bool tx_judge(struct pgb_step *step)
 {
     struct pgb_answer answer;
@@ -179,12 +205,16 @@ bool tx_judge(struct pgb_step *step)
     tx_note_error(step, &answer);
     if (answer.failed != NULL && answer.failed_at > step->layout.journal_at)
         step->in_doubt = false; /* the journal let us in, so no earlier try had taken effect */
-    if (step->probing) {
+    if (step->probing && answer.rc == 0) {
         step->probing = false;
-        if (answer.rc == 0) {
-            step->in_doubt = false;
-            return step_fail_with(step, ERR_CANCELED, "canceled");
-        }
+        return tx_nothing_happened(step);
+    }
+    if (verdict == PGB_UNKNOWN)
+        return step_on_unknown(step);
+    step->probing = false;
+    if (step->in_doubt && answer.rc == ERR_CANCELED) {
+        step->soiled = true; /* with the open transaction: what comes now is a probe */
+        return step_try_later(step);
     }
     switch (verdict) {
     case PGB_APPLIED:

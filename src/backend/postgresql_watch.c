@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/postgresql_private.h"
+#include "base/utf8.h"
 
 /* The session is the one whose query starts with the marker; its blockers are asked for by pid. */
 static const char watch_sql[] =
@@ -29,14 +30,32 @@ static void watch_rest(struct pgb_watch *watch)
         watch->on_idle(watch); /* the watch may be gone now */
 }
 
+/* How much of a query may be shown: of one with a password only what it is, its first two words. */
+static size_t watch_visible(const char *query)
+{
+    size_t len = strlen(query), words = 0;
+
+    if (strcasestr(query, "password") == NULL)
+        return len;
+    for (size_t i = 0; i < len; i++)
+        if (query[i] == ' ' && i > 0 && query[i - 1] != ' ' && ++words == 2)
+            return i;
+    return 0;
+}
+
 static void watch_read(struct pgb_watch *watch)
 {
+    const size_t max = sizeof(watch->blocker) - 1;
     const PGresult *result = watch->results.count > 0 ? watch->results.results[0] : NULL;
+    int len;
 
     if (result == NULL || PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) == 0)
         return;
-    snprintf(watch->blocker, sizeof(watch->blocker), "blocked by pid %s: %s",
-             PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
+    len = snprintf(watch->blocker, sizeof(watch->blocker), "blocked by pid %s: %.*s",
+                   PQgetvalue(result, 0, 0), (int)watch_visible(PQgetvalue(result, 0, 1)),
+                   PQgetvalue(result, 0, 1));
+    if (len > 0 && (size_t)len > max)
+        watch->blocker[utf8_cut(watch->blocker, max)] = '\0';
 }
 
 static void watch_on_op(struct op *op, int rc)
@@ -63,7 +82,7 @@ static void watch_on_timer(struct timer *timer)
     struct pgb_watch *watch = container_of(timer, struct pgb_watch, timer);
 
     op_init(&watch->op, watch_on_op);
-    if (pgb_acquire_side(watch->pgb, &watch->op, &watch->conn) != 0)
+    if (!pgb_has_room(watch->pgb) || pg_acquire(watch->pgb->pool, &watch->op, &watch->conn) != 0)
         watch_arm(watch);
 }
 

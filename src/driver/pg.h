@@ -40,6 +40,8 @@ struct pg_pool *pg_pool_create(struct loop *loop, const struct pg_settings *sett
 int pg_pool_close(struct pg_pool *pool, struct op *op);
 struct pg_pool_stats {
     unsigned open, idle, waiting;
+    unsigned lent;            /* connected, and in somebody's hands */
+    uint64_t failed_since_ms; /* when the last connect that failed was begun; 0: none failed */
 };
 void pg_pool_get_stats(const struct pg_pool *pool, struct pg_pool_stats *out);
 
@@ -79,6 +81,12 @@ void pg_results_free(struct pg_results *results);
  */
 int pg_query(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
              struct pg_results *out);
+
+/* The same, but rows are thrown away as they come: a query of unknown making cannot fill the
+ * memory.
+ */
+int pg_query_drop_rows(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
+                       struct pg_results *out);
 
 /* One statement of the extended protocol with text parameters (NULL: SQL NULL). Same outcomes. */
 int pg_query_params(struct pg_conn *conn, struct op *op, const char *sql, size_t count,

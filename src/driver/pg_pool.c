@@ -243,6 +243,7 @@ void pg_pool_on_connect_failed(struct pg_conn *conn, const struct err *err)
     uint64_t took = pg_pool_now(pool) - conn->opened_ms;
     struct err why = *err;
 
+    pool->failed_since_ms = conn->opened_ms;
     pg_pool_close_conn(conn);
     if (pool->open == 0 || (pool->open == pool->connecting_count && !pg_error_is_crowded(&why))) {
         took = took < PG_DOWN_MIN_MS ? PG_DOWN_MIN_MS : took;
@@ -436,6 +437,9 @@ int pg_pool_close(struct pg_pool *pool, struct op *op)
 
 void pg_pool_get_stats(const struct pg_pool *pool, struct pg_pool_stats *out)
 {
-    *out = (struct pg_pool_stats){
-        .open = pool->open, .idle = pool->idle_count, .waiting = pool->waiting};
+    *out = (struct pg_pool_stats){.open = pool->open,
+                                  .idle = pool->idle_count,
+                                  .waiting = pool->waiting,
+                                  .lent = pool->open - pool->idle_count - pool->connecting_count,
+                                  .failed_since_ms = pool->failed_since_ms};
 }

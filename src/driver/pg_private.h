@@ -47,11 +47,10 @@ struct pg_conn {
     /* the query */
     struct op *op;
     struct pg_results *out;
-    bool ended;     /* the answer is complete, or none will come */
-    bool timed_out; /* the query's timer fired */
-    int rc;         /* failure on our side while collecting */
-    struct op cancel_op;
-    PGcancel *cancel;
+    bool ended;               /* the answer is complete, or none will come */
+    bool timed_out;           /* the query's timer fired */
+    int rc;                   /* failure on our side while collecting */
+    struct pg_cancel *cancel; /* of the query; NULL: none was asked for, or it is over */
 };
 
 struct pg_pool {
@@ -72,6 +71,7 @@ struct pg_pool {
     struct timer crowd_timer;
     uint64_t down_until_ms; /* until then an acquire fails with `down` instead of trying again */
     struct err down;
+    uint64_t failed_since_ms; /* of the last connect that failed: when it was begun */
 };
 
 /* pg_conn.c */
@@ -94,6 +94,16 @@ void pg_connect_on_socket(struct pg_conn *conn);
 /* pg_query.c */
 void pg_query_on_socket(struct pg_conn *conn);
 void pg_query_on_notice(struct pg_conn *conn, const PGresult *notice);
+
+/* pg_cancel.c */
+/* Asks the server to cancel the query: at once, or when fewer requests are under way. */
+void pg_cancel_start(struct pg_conn *conn);
+/* True when a request is under way; one that waits is given up. */
+bool pg_cancel_drop(struct pg_conn *conn);
+/* The query does not care any more; the request goes on alone. */
+void pg_cancel_leave(struct pg_conn *conn);
+/* The request is over. */
+void pg_query_on_cancel_done(struct pg_conn *conn);
 
 /* pg_pool.c */
 void pg_pool_on_connected(struct pg_conn *conn);

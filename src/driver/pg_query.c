@@ -3,25 +3,51 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "driver/pg_private.h"
-#include "io/work.h"
 
 enum {
     PG_NOTICES_MAX = 64 * 1024,
-    PG_CANCEL_TEXT_MAX = 256,
+    PG_CANCEL_GRACE_MS = 200,
 };
 
-/* A query waits for two things: the complete answer, and the cancel request if one was sent. */
-static void pg_query_try_finish(struct pg_conn *conn)
+static void pg_query_finish(struct pg_conn *conn)
 {
     struct op *op = conn->op;
     int rc = conn->rc;
 
-    if (!conn->ended || conn->cancel_op.active)
-        return;
+    sched_stop_timer(pg_conn_sched(conn), &conn->timer);
     conn->op = NULL;
     conn->out = NULL;
     pg_conn_move(conn, PG_LENT);
     op_finish(op, rc);
+}
+
+static void pg_query_on_grace(struct timer *timer)
+{
+    struct pg_conn *conn = container_of(timer, struct pg_conn, timer);
+
+    pg_cancel_leave(conn);
+    pg_query_finish(conn);
+}
+
+void pg_query_on_cancel_done(struct pg_conn *conn)
+{
+    if (conn->ended)
+        pg_query_finish(conn);
+}
+
+/* A cancel request under way could still hit what is asked next on the connection, e.g. a ROLLBACK:
+ * it is given a moment to end. */
+static void pg_query_try_finish(struct pg_conn *conn)
+{
+    if (!pg_cancel_drop(conn)) {
+        pg_query_finish(conn);
+    } else if (conn->broken) {
+        pg_cancel_leave(conn);
+        pg_query_finish(conn);
+    } else {
+        conn->timer.fire = pg_query_on_grace;
+        sched_start_timer(pg_conn_sched(conn), &conn->timer, PG_CANCEL_GRACE_MS);
+    }
 }
 
 /* The first failure is the reason; behind it libpq may add that the connection ended. */
@@ -120,6 +146,10 @@ static bool pg_query_take_results(struct pg_conn *conn)
 
         if (result == NULL)
             return true;
+        if (status == PGRES_SINGLE_TUPLE) { /* only comes when nobody wants rows */
+            PQclear(result);
+            continue;
+        }
         if (status != PGRES_COPY_IN && status != PGRES_COPY_OUT && status != PGRES_COPY_BOTH) {
             pg_query_keep(conn, result);
             continue;
@@ -161,40 +191,12 @@ static void pg_query_on_timer(struct timer *timer)
     pg_query_end(conn);
 }
 
-static int pg_cancel_on_thread(void *arg, struct err *err)
-{
-    char text[PG_CANCEL_TEXT_MAX];
-
-    if (PQcancel(arg, text, sizeof(text)) == 0)
-        return err_set(err, ERR_UNREACHABLE, "the cancel request could not be sent");
-    return 0;
-}
-
-static void pg_cancel_on_done(struct op *op, int rc)
-{
-    struct pg_conn *conn = container_of(op, struct pg_conn, cancel_op);
-
-    (void)rc; /* a request that was lost leaves the query running to its own end */
-    PQfreeCancel(conn->cancel);
-    conn->cancel = NULL;
-    pg_query_try_finish(conn);
-}
-
 static void pg_query_cancel(struct op *op)
 {
     struct pg_conn *conn = op->impl;
 
-    if (conn->ended)
-        return;
-    conn->cancel = PQgetCancel(conn->pq);
-    if (conn->cancel == NULL)
-        return;
-    conn->retire = true;
-    op_init(&conn->cancel_op, pg_cancel_on_done);
-    if (work_start(conn->pool->loop, &conn->cancel_op, pg_cancel_on_thread, conn->cancel) != 0) {
-        PQfreeCancel(conn->cancel);
-        conn->cancel = NULL;
-    }
+    if (!conn->ended)
+        pg_cancel_start(conn);
 }
 
 /* What must be in place before anything is sent. */
@@ -250,6 +252,19 @@ int pg_query(struct pg_conn *conn, struct op *op, const char *sql, uint64_t time
         return rc;
     if (PQsendQuery(conn->pq, sql) == 0)
         return pg_query_refuse(conn, op);
+    return pg_query_begin(conn, op, timeout_ms);
+}
+
+int pg_query_drop_rows(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
+                       struct pg_results *out)
+{
+    int rc = pg_query_prepare(conn, op, out);
+
+    if (rc != 0)
+        return rc;
+    if (PQsendQuery(conn->pq, sql) == 0)
+        return pg_query_refuse(conn, op);
+    PQsetSingleRowMode(conn->pq);
     return pg_query_begin(conn, op, timeout_ms);
 }
 

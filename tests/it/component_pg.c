@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cut_proxy.h"
 #include "pg_fixture.h"
 
 /* The driver against a real PostgreSQL. */
@@ -99,6 +100,31 @@ static void test_large_query_and_answer(void **state)
     assert_string_equal(ask_text(world->loop, conn, buf_str(&sql)), "20971520");
     ask_text(world->loop, conn, "SELECT repeat('x', 20000000)");
     buf_free(&sql);
+    pg_release(conn);
+}
+
+/* Many rows in two statements, and an error behind them: no row is kept. */
+static void test_rows_are_dropped(void **state)
+{
+    struct world *world = *state;
+    struct pg_conn *conn = take(world->loop, world->pool);
+    struct pg_results results;
+    struct waited waited;
+
+    waited_init(&waited, world->loop);
+    assert_int_equal(
+        wait_for(&waited,
+                 pg_query_drop_rows(conn, &waited.op,
+                                    "SELECT repeat('x', 1000) FROM generate_series(1, 50000);"
+                                    "SELECT repeat('x', 1000) FROM generate_series(1, 50000);"
+                                    "SELECT 1; SELECT nothing",
+                                    0, &results)),
+        ERR_DB);
+    assert_int_equal(results.count, 4);
+    assert_int_equal(PQntuples(results.results[0]), 0);
+    assert_int_equal(PQntuples(results.results[1]), 0);
+    pg_results_free(&results);
+    assert_string_equal(ask_text(world->loop, conn, "SELECT 7"), "7");
     pg_release(conn);
 }
 
@@ -231,6 +257,59 @@ static void test_cancel(void **state)
     assert_string_equal(ask_text(world->loop, conn, "SELECT 1"), "1");
     pg_release(conn);
     assert_int_equal(stats_of(world->pool).idle, 0); /* a late cancel must not hit anybody else */
+}
+
+/* Requests to cancel that nobody answers: they take two threads at most, the queries end without
+ * them, and their connections are used for nothing else. */
+static void test_cancels_that_hang(void **state)
+{
+    struct world *world = *state;
+    struct pg_settings settings = world->settings;
+    struct pg_conn *conns[6];
+    struct pg_results results[6];
+    struct waited waited[6];
+    struct cut_proxy proxy;
+    struct pg_pool *pool;
+
+    cut_proxy_start(&proxy, loop_uv(world->loop), settings.host, settings.port, "-");
+    proxy.hold_cancels = true;
+    settings.host = "127.0.0.1";
+    settings.port = proxy.port;
+    settings.max_open = ARRAY_SIZE(conns);
+    settings.max_idle = ARRAY_SIZE(conns);
+    pool = pg_pool_create(world->loop, &settings);
+    for (size_t i = 0; i < ARRAY_SIZE(conns); i++)
+        conns[i] = take(world->loop, pool);
+    for (size_t i = 0; i < ARRAY_SIZE(conns); i++) {
+        waited_init(&waited[i], world->loop);
+        assert_int_equal(pg_query(conns[i], &waited[i].op, "SELECT pg_sleep(0.4)", 0, &results[i]),
+                         0);
+        op_cancel(&waited[i].op);
+    }
+    while (proxy.cancels < 2)
+        wait_ms(world->loop, 5);
+    wait_ms(world->loop, 1500);
+    for (size_t i = 0; i < ARRAY_SIZE(conns); i++) {
+        assert_true(waited[i].done);
+        assert_int_equal(waited[i].rc, 0);
+        pg_results_free(&results[i]);
+        pg_release(conns[i]);
+    }
+    assert_int_equal(proxy.cancels, 2);
+    assert_int_equal(stats_of(pool).idle, ARRAY_SIZE(conns) - 2);
+    assert_int_equal(stats_of(pool).open, ARRAY_SIZE(conns) - 2);
+    /* Freed, they make place for the next one. */
+    cut_proxy_drop_held(&proxy);
+    proxy.hold_cancels = false;
+    conns[0] = take(world->loop, pool);
+    waited_init(&waited[0], world->loop);
+    assert_int_equal(pg_query(conns[0], &waited[0].op, "SELECT pg_sleep(60)", 0, &results[0]), 0);
+    op_cancel(&waited[0].op);
+    assert_int_equal(wait_for(&waited[0], 0), ERR_CANCELED);
+    pg_results_free(&results[0]);
+    pg_release(conns[0]);
+    close_pool(world->loop, pool);
+    cut_proxy_stop(&proxy);
 }
 
 static void test_statement_timeout_is_no_cancel(void **state)
@@ -684,6 +763,7 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rows_are_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_statements, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_query_and_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_error, setup, teardown),
@@ -692,6 +772,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_quoting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_has_no_peer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancels_that_hang, setup, teardown),
         cmocka_unit_test_setup_teardown(test_statement_timeout_is_no_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_query_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backend_terminated_in_a_query, setup, teardown),

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include "backend_fixture.h"
+#include "base/utf8.h"
 #include "cut_proxy.h"
 
 /* Steps with a transaction, and the questions, against a real PostgreSQL. */
@@ -427,6 +428,79 @@ static void test_ping(void **state)
     assert_int_equal(wait_for(&waited, world->a->ops->ping(world->a, &waited.op)), ERR_UNREACHABLE);
 }
 
+/* One connection means one: neither the look for who blocks nor a ping opens another. */
+static void test_never_more_than_max_open(void **state)
+{
+    static const char count_sql[] =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bfm test'";
+    struct world *world = *state;
+    struct pg_conn *holder;
+    struct waited ping;
+    struct going going;
+    struct outcome got;
+    bool pinged = false;
+
+    up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
+    world->settings.lock_timeout_ms = 2600;
+    world->settings.max_attempts = 1;
+    world->settings.pool.max_open = 1;
+    reopen(world);
+    await_admin(world, count_sql, "0");
+    holder = take(world->loop, world->admin);
+    ask_text(world->loop, holder, "BEGIN; LOCK TABLE s.users");
+    go(world, &going, world->a, load(world, "add", "ALTER TABLE users ADD b int", NULL), BACKEND_UP,
+       "s", false);
+    await_admin(world, count_sql, "1");
+    waited_init(&ping, world->loop);
+    assert_int_equal(world->a->ops->ping(world->a, &ping.op), 0);
+    while (!going.waited.done) {
+        assert_admin(world, count_sql, "1");
+        pinged = pinged || ping.done;
+        wait_ms(world->loop, 20);
+    }
+    assert_true(pinged); /* while the step still was at work */
+    assert_int_equal(ping.rc, 0);
+    got = arrive(&going);
+    assert_int_equal(got.rc, ERR_LOCKED);
+    pg_release(holder);
+}
+
+/* What is shown of the blocker's query: whole characters, and no password. */
+static void test_blocker_is_shown_with_care(void **state)
+{
+    struct world *world = *state;
+    struct pg_conn *holder;
+    struct outcome got;
+    char sql[512];
+
+    up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
+    world->settings.lock_timeout_ms = 400;
+    world->settings.max_attempts = 1;
+    reopen(world);
+    holder = take(world->loop, world->admin);
+    for (unsigned shift = 0; shift < 2; shift++) { /* one of them cuts in the middle */
+        size_t at = (size_t)snprintf(sql, sizeof(sql), "BEGIN; LOCK TABLE s.users /*%s",
+                                     shift > 0 ? "x" : "");
+
+        while (at < 400)
+            at += (size_t)snprintf(sql + at, sizeof(sql) - at, "ä");
+        snprintf(sql + at, sizeof(sql) - at, "*/");
+        ask_text(world->loop, holder, sql);
+        got = step(world, world->a, load(world, "add", "ALTER TABLE users ADD b int", NULL),
+                   BACKEND_UP, "s");
+        assert_int_equal(got.rc, ERR_LOCKED);
+        assert_non_null(strstr(got.err.text, "LOCK TABLE s.users"));
+        assert_true(utf8_is_valid(got.err.text, strlen(got.err.text)));
+        ask_text(world->loop, holder, "ROLLBACK");
+    }
+    ask_text(world->loop, holder, "BEGIN; LOCK TABLE s.users; SELECT 'passWord is secret'");
+    got = step(world, world->a, load(world, "add", "ALTER TABLE users ADD b int", NULL), BACKEND_UP,
+               "s");
+    assert_non_null(strstr(got.err.text, "BEGIN; LOCK"));
+    assert_null(strstr(got.err.text, "secret"));
+    pg_release(holder);
+}
+
 /* --- locks --- */
 
 static void test_lock_timeout_names_the_blocker(void **state)
@@ -439,7 +513,7 @@ static void test_lock_timeout_names_the_blocker(void **state)
     up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
     world->settings.lock_timeout_ms = 200;
     world->settings.max_attempts = 3;
-    world->settings.pool.max_open = 1;
+    world->settings.pool.max_open = 2;
     reopen(world);
     holder = take(world->loop, world->admin);
     snprintf(expected, sizeof(expected), "blocked by pid %s: BEGIN; LOCK TABLE s.users",
@@ -491,7 +565,7 @@ static void test_limits_of_the_script(void **state)
            "SELECT current_setting('lock_timeout') || current_setting('statement_timeout') || current_setting('search_path') AS a",
            NULL),
        "s", BACKEND_DONE);
-    assert_admin(world, "SELECT a FROM s.limits", "7s8s\"s\", public");
+    assert_admin(world, "SELECT a FROM s.limits", "7s8ss, public");
 }
 
 /* Another server at the same step for longer than we wait. */
@@ -594,6 +668,30 @@ static void test_failing_dirty_script_leaves_nothing_either(void **state)
     admin_text(world, "CREATE SCHEMA s");
     assert_clean(world);
     assert_admin(world, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", "0");
+}
+
+/* A function called in plain DML changes the session: the next tenant must not see it. */
+static void test_function_leaves_nothing_on_the_session(void **state)
+{
+    struct world *world = *state;
+    const struct migration *sneaky =
+        load(world, "sneaky",
+             "CREATE TABLE t (a int); CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS "
+             "$$ BEGIN SET statement_timeout = '777ms'; SET ROLE pg_monitor; RETURN 1; END $$;"
+             "INSERT INTO t VALUES (sneaky())",
+             NULL);
+
+    assert_false(sneaky->up.dirties_session);
+    world->settings.pool.max_open = 1;
+    reopen(world);
+    up(world, sneaky, "s", BACKEND_DONE);
+    up(world,
+       load(world, "probe",
+            "CREATE TABLE probe AS SELECT current_setting('statement_timeout') || '|' || "
+            "(current_user = session_user) || '|' || current_setting('client_encoding') AS a",
+            NULL),
+       "s", BACKEND_DONE);
+    assert_admin(world, "SELECT a FROM s.probe", "0|true|UTF8");
 }
 
 /* --- cancels --- */
@@ -783,7 +881,53 @@ static void test_answer_to_commit_is_lost(void **state)
     reopen(world);
 }
 
-/* The connection is gone before the journal could be asked, and does not come back in time. */
+static void proxy_open(struct world *world, struct cut_proxy *proxy, const char *word)
+{
+    cut_proxy_start(proxy, loop_uv(world->loop), fixture_settings().host, fixture_settings().port,
+                    word);
+    world->settings.pool.port = proxy->port;
+    reopen(world);
+}
+
+static void proxy_close(struct world *world, struct cut_proxy *proxy)
+{
+    close_backend(world, &world->a);
+    close_backend(world, &world->b);
+    cut_proxy_stop(proxy);
+    world->settings.pool.port = fixture_settings().port;
+    reopen(world);
+}
+
+/* Every try is lost behind its COMMIT: when there were enough, the journal still is asked. */
+static void test_doubt_ends_in_a_look(void **state)
+{
+    struct world *world = *state;
+    const struct migration *users =
+        load(world, "users", "CREATE TABLE users (a int)", "DROP TABLE users");
+    struct cut_proxy proxy;
+    struct outcome got;
+
+    world->settings.max_attempts = 3;
+    proxy_open(world, &proxy, "COMMIT");
+    up(world, load(world, "first", "SELECT 1", NULL), "s", BACKEND_DONE);
+    proxy.armed = 100;
+    got = step(world, world->a, users, BACKEND_UP, "s");
+    assert_outcome(&got, 0, BACKEND_DONE);
+    assert_int_equal(got.result.attempts, 3);
+    assert_int_equal(proxy.cuts, 3);
+    got = step(world, world->a, users, BACKEND_DOWN, "s");
+    assert_outcome(&got, 0, BACKEND_DONE);
+    assert_admin(world, "SELECT to_regclass('s.users') IS NULL", "t");
+    /* None of them has reached the server: told as what it was, and not as a doubt. */
+    proxy.refuse = true;
+    got = step(world, world->a, users, BACKEND_UP, "s");
+    assert_int_equal(got.rc, ERR_UNREACHABLE);
+    assert_int_equal(got.result.attempts, 3);
+    assert_admin(world, "SELECT count(*) FROM bfm.journal WHERE migration_id LIKE '%users%'", "0");
+    proxy_close(world, &proxy);
+}
+
+/* No connection lasts long enough for a look at the journal, and the time for that is over. */
 static void test_doubt_stays(void **state)
 {
     struct world *world = *state;
@@ -791,25 +935,94 @@ static void test_doubt_stays(void **state)
     struct cut_proxy proxy;
     struct outcome got;
 
-    cut_proxy_start(&proxy, loop_uv(world->loop), world->settings.pool.host,
-                    world->settings.pool.port, "COMMIT");
-    world->settings.pool.port = proxy.port;
     world->settings.max_attempts = 3;
-    reopen(world);
+    world->settings.doubt_wait_ms = 300;
+    proxy_open(world, &proxy, "BEGIN;");
     up(world, load(world, "first", "SELECT 1", NULL), "s", BACKEND_DONE);
-    proxy.armed = 10;
+    proxy.armed = 1000;
     got = step(world, world->a, users, BACKEND_UP, "s");
     assert_int_equal(got.rc, ERR_IN_DOUBT);
     assert_int_equal(got.result.attempts, 3);
+    assert_true(proxy.cuts > 3);
     assert_non_null(strstr(got.err.text, "the next run finds out from the journal"));
     proxy.armed = 0;
     got = step(world, world->a, users, BACKEND_UP, "s");
     assert_outcome(&got, 0, BACKEND_WAS_DONE);
-    close_backend(world, &world->a);
-    close_backend(world, &world->b);
-    cut_proxy_stop(&proxy);
-    world->settings.pool.port = fixture_settings().port;
-    reopen(world);
+    proxy_close(world, &proxy);
+}
+
+/* The script runs again, as its first try was lost, and is long: a cancel ends it all the same. */
+static void test_cancel_of_another_try(void **state)
+{
+    struct world *world = *state;
+    const struct migration *slow =
+        load(world, "slow", "CREATE TABLE slow (a int); SELECT pg_sleep(61)", NULL);
+    struct cut_proxy proxy;
+    struct going going;
+    struct outcome got;
+
+    proxy_open(world, &proxy, "COMMIT");
+    up(world, load(world, "first", "SELECT 1", NULL), "s", BACKEND_DONE);
+    proxy.armed = 1;
+    proxy.refuse = true;
+    go(world, &going, world->a, slow, BACKEND_UP, "s", false);
+    await_admin(
+        world,
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%pg_sleep(61)%' AND state = 'active' AND wait_event = 'PgSleep'",
+        "1");
+    assert_int_equal(proxy.cuts, 1);
+    op_cancel(&going.waited.op);
+    got = arrive(&going);
+    assert_int_equal(got.rc, ERR_CANCELED);
+    assert_admin(world, "SELECT to_regclass('s.slow') IS NULL", "t");
+    assert_admin(world, "SELECT count(*) FROM bfm.journal WHERE migration_id LIKE '%slow%'", "0");
+    proxy_close(world, &proxy);
+}
+
+/* The second try waits for the first one's transaction, which lives on: cancelled there, what
+ * became of that one still is found out. */
+static void test_cancel_while_an_earlier_try_lives(void **state)
+{
+    struct world *world = *state;
+    const struct migration *users = load(world, "users", "CREATE TABLE users (a int)", NULL);
+    struct pg_conn *holder;
+    struct cut_proxy proxy;
+    struct going going;
+    struct outcome got;
+
+    up(world, load(world, "first", "SELECT 1", NULL), "s", BACKEND_DONE);
+    proxy_open(world, &proxy, "COMMIT");
+    proxy.armed = 1;
+    proxy.refuse = true;
+    holder = take(world->loop, world->admin);
+    go(world, &going, world->a, users, BACKEND_UP, "s", false);
+    while (proxy.cuts < 1)
+        wait_ms(world->loop, 1);
+    /* In the place of the first try: the row in an open transaction. */
+    ask_text(world->loop, holder, "BEGIN");
+    {
+        char sql[512];
+
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO bfm.journal(schema_name,migration_id,checksum,kind,run_id) "
+                 "VALUES('s','%s','%s','up','%s')",
+                 users->id, users->up.checksum, going.run_id);
+        ask_text(world->loop, holder, sql);
+    }
+    await_admin(
+        world,
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%users%' AND wait_event_type = 'Lock'",
+        "1");
+    op_cancel(&going.waited.op);
+    await_admin(
+        world,
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%ROLLBACK' AND wait_event_type = 'Lock'",
+        "1");
+    ask_text(world->loop, holder, "COMMIT");
+    pg_release(holder);
+    got = arrive(&going);
+    assert_outcome(&got, 0, BACKEND_DONE);
+    proxy_close(world, &proxy);
 }
 
 /* The server says why, and before COMMIT: nothing happened, for sure. */
@@ -853,6 +1066,58 @@ static void test_target_is_away(void **state)
     assert_true(arrive(&going[0]).rc < 0);
 }
 
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* An outage of long ago does not count: every one gets its own time to pass. */
+static void test_second_outage_has_its_grace(void **state)
+{
+    struct world *world = *state;
+    const struct migration *users = load(world, "users", "CREATE TABLE users (a int)", NULL);
+    struct outcome got;
+
+    world->settings.pool.port = "1";
+    reopen(world);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t began = now_ms();
+
+        got = step(world, world->a, users, BACKEND_UP, "s");
+        assert_int_equal(got.rc, ERR_UNREACHABLE);
+        assert_in_range(now_ms() - began, 2000, 7000);
+        if (i == 0)
+            wait_ms(world->loop, 3200);
+    }
+}
+
+/* A host that swallows everything: one connect is enough to find out. */
+static void test_black_hole(void **state)
+{
+    struct world *world = *state;
+    const struct migration *users = load(world, "users", "CREATE TABLE users (a int)", NULL);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    uint64_t began;
+    char port[8];
+    struct outcome got;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    getsockname(fd, (struct sockaddr *)&addr, &len);
+    snprintf(port, sizeof(port), "%d", ntohs(addr.sin_port));
+    world->settings.pool.host = "127.0.0.1";
+    world->settings.pool.port = port;
+    world->settings.pool.connect_timeout_ms = 3300;
+    reopen(world);
+    began = now_ms();
+    got = step(world, world->a, users, BACKEND_UP, "s");
+    assert_int_equal(got.rc, ERR_UNREACHABLE);
+    assert_in_range(now_ms() - began, 3200, 5500);
+    close(fd);
+}
+
 /* --- through a pooler --- */
 
 static void test_pgbouncer(void **state)
@@ -888,14 +1153,15 @@ static void test_pgbouncer(void **state)
             world,
             "DROP TABLE s.probe; DELETE FROM bfm.journal WHERE migration_id LIKE '%%probe%%'");
     }
-    up(world,
+    go(world, &going[0], world->a,
        load(
            world, "index",
            "-- bfm-transaction: off\nCREATE TABLE t (a int);\nCREATE INDEX CONCURRENTLY t_a ON t (a);",
            NULL),
-       "s", BACKEND_DONE);
-    assert_admin(world, "SELECT indisvalid FROM pg_index WHERE indexrelid = 's.t_a'::regclass",
-                 "t");
+       BACKEND_UP, "s", true);
+    assert_int_equal(arrive(&going[0]).rc,
+                     ERR_UNSUPPORTED); /* its settings would not stay with it */
+    assert_admin(world, "SELECT to_regclass('s.t') IS NULL", "t");
 }
 
 /* Every allocation of a step fails once: it ends with a reason, and with nothing or everything
@@ -954,6 +1220,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_read_journal, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_inspect, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_ping, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_never_more_than_max_open, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_blocker_is_shown_with_care, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(test_lock_timeout_names_the_blocker, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(test_limits_of_the_script, world_setup, world_teardown),
@@ -966,13 +1235,22 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_of_a_running_script, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_waiting, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_function_leaves_nothing_on_the_session, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(test_cancel_at_any_time, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_idle_connection_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_terminated_at_random, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_answer_to_commit_is_lost, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_doubt_stays, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_doubt_ends_in_a_look, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_of_another_try, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_while_an_earlier_try_lives, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(test_every_try_is_cut_off, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_target_is_away, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_second_outage_has_its_grace, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_black_hole, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_pgbouncer, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_out_of_memory, world_setup, world_teardown),
     };

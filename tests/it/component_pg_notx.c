@@ -207,6 +207,92 @@ static void test_reindex_copies_are_dropped(void **state)
     assert_admin(world, "SELECT count(*) FROM s.t", "1");
 }
 
+/* Each failed try leaves a copy; the next one, of the same run or of another, takes it away. */
+static void test_reindex_that_failed(void **state)
+{
+    static const char copies[] =
+        "SELECT count(*) FROM pg_index WHERE indrelid = 's.t'::regclass AND NOT indisvalid";
+    struct world *world = *state;
+    const struct migration *again =
+        load(world, "again", OFF "REINDEX INDEX CONCURRENTLY i;\nINSERT INTO t VALUES (9)", NULL);
+    struct pg_conn *holder = take(world->loop, world->admin);
+    struct outcome got;
+
+    prepare(world);
+    admin_text(world, "CREATE TABLE s.t (a int); CREATE INDEX i ON s.t (a)");
+    ask_text(world->loop, holder, "BEGIN; INSERT INTO s.t VALUES (1)");
+    world->settings.lock_timeout_ms = 100;
+    world->settings.max_attempts = 3;
+    reopen(world);
+    got = step(world, world->a, again, BACKEND_UP, "s");
+    assert_string_equal(got.err.sqlstate, "55P03");
+    assert_admin(world, copies, "1");
+    ask_text(world->loop, holder, "COMMIT");
+    admin_text(world, "UPDATE bfm.journal SET applied_at = now() - interval '1 h'");
+    up(world, again, "s", BACKEND_DONE);
+    assert_admin(world, copies, "0");
+    assert_admin(world, "SELECT string_agg(a::text, ' ' ORDER BY a) FROM s.t", "1 9");
+    pg_release(holder);
+}
+
+/* --- statements that can commit inside --- */
+
+/* Whatever the error, and however often it is asked for: it ran once. */
+static void test_partial_effects_are_not_repeated(void **state)
+{
+    static const char *const raised[] = {"RAISE EXCEPTION 'x' USING ERRCODE = '40P01'",
+                                         "RAISE EXCEPTION 'x' USING ERRCODE = '40001'",
+                                         "RAISE EXCEPTION 'x' USING ERRCODE = '55P03'",
+                                         "RAISE EXCEPTION 'x'", "PERFORM 1 FROM absent"};
+    struct world *world = *state;
+
+    prepare(world);
+    for (size_t i = 0; i < ARRAY_SIZE(raised); i++) {
+        const struct migration *partly;
+        struct outcome got;
+        char text[512];
+
+        snprintf(text, sizeof(text),
+                 OFF "CREATE TABLE IF NOT EXISTS t (a int);\n"
+                     "DO $$ BEGIN INSERT INTO t VALUES (1); COMMIT; %s; END $$;\n",
+                 raised[i]);
+        partly = load(world, "partly", text, NULL);
+        got = step(world, world->a, partly, BACKEND_UP, "s");
+        assert_true(got.rc == ERR_DB || got.rc == ERR_LOCKED);
+        assert_int_equal(got.result.attempts, 1);
+        assert_int_equal(got.err.statement, 2);
+        assert_non_null(strstr(got.err.text, "it may have taken effect in part"));
+        assert_row(world, partly, "started 2");
+        for (unsigned more = 0; more < 2; more++) {
+            admin_text(world, "UPDATE bfm.journal SET applied_at = now() - interval '1 h'");
+            assert_failed(world, partly, BACKEND_UP, ERR_IN_DOUBT, "statement 2");
+        }
+        assert_admin(world, "SELECT count(*) FROM s.t", "1");
+        leave_row(world, partly, "done", 2); /* as the text says */
+        up(world, partly, "s", BACKEND_DONE);
+        assert_admin(world, "SELECT count(*) FROM s.t", "1");
+        admin_text(world, "DROP TABLE s.t; DELETE FROM bfm.journal WHERE migration_id = '%s'",
+                   partly->id);
+    }
+}
+
+/* What the server refuses before it begins can be run again. */
+static void test_refused_before_it_began(void **state)
+{
+    struct world *world = *state;
+    const struct migration *call =
+        load(world, "call", OFF "CREATE TABLE t (a int);\nCALL fill();", NULL);
+
+    prepare(world);
+    assert_failed(world, call, BACKEND_UP, ERR_DB, "(SQLSTATE 42883, statement 2,");
+    assert_row(world, call, "done 1");
+    admin_text(world, "CREATE PROCEDURE s.fill() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO s.t "
+                      "VALUES (1); COMMIT; END $$");
+    admin_text(world, "UPDATE bfm.journal SET applied_at = now() - interval '1 h'");
+    up(world, call, "s", BACKEND_DONE);
+    assert_admin(world, "SELECT count(*) FROM s.t", "1");
+}
+
 /* --- what only a human can tell --- */
 
 static void test_doubt_is_for_humans(void **state)
@@ -319,8 +405,13 @@ static void test_failure_at_the_start_leaves_nothing(void **state)
     assert_failed(world, broken, BACKEND_UP, ERR_DB, "(SQLSTATE 42P01, statement 1,");
     assert_row(world, broken, "none");
     up(world, index, "s", BACKEND_DONE);
+    admin_text(world, "UPDATE bfm.journal SET applied_at = '2025-02-03 04:05:06.789012+00'");
     assert_failed(world, index, BACKEND_DOWN, ERR_DB, "(SQLSTATE 42704, statement 1,");
     assert_row(world, index, "up");
+    assert_admin(world,
+                 "SELECT count(*) FROM bfm.journal WHERE applied_at = "
+                 "'2025-02-03 04:05:06.789012+00'",
+                 "2");
 }
 
 static void test_lock_timeout_is_tried_again(void **state)
@@ -360,22 +451,30 @@ static void test_lock_timeout_is_tried_again(void **state)
 
 static void test_cancel(void **state)
 {
+    static const struct {
+        const char *statement, *row;
+    } cases[] = {{"SELECT pg_sleep(60)", "done 1"},
+                 {"DO $$ BEGIN PERFORM pg_sleep(60); END $$", "started 2"}};
     struct world *world = *state;
-    const struct migration *slow = load(
-        world, "slow",
-        OFF "CREATE TABLE t (a int);\nDO $$ BEGIN PERFORM pg_sleep(60); END $$;\nDROP TABLE t;",
-        NULL);
-    struct going going;
 
     prepare(world);
-    go(world, &going, world->a, slow, BACKEND_UP, "s", false);
-    await_admin(
-        world,
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%PERFORM%' AND state = 'active' AND pid <> pg_backend_pid()",
-        "1");
-    op_cancel(&going.waited.op);
-    assert_int_equal(arrive(&going).rc, ERR_CANCELED);
-    assert_row(world, slow, "done 1");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct migration *slow;
+        struct going going;
+        char text[200];
+
+        snprintf(text, sizeof(text), OFF "CREATE TABLE t%zu (a int);\n%s;\nDROP TABLE t%zu;", i,
+                 cases[i].statement, i);
+        slow = load(world, i == 0 ? "slow" : "slower", text, NULL);
+        go(world, &going, world->a, slow, BACKEND_UP, "s", false);
+        await_admin(world,
+                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%pg_sleep%' AND "
+                    "state = 'active' AND pid <> pg_backend_pid()",
+                    "1");
+        op_cancel(&going.waited.op);
+        assert_int_equal(arrive(&going).rc, ERR_CANCELED);
+        assert_row(world, slow, cases[i].row);
+    }
 }
 
 /* Nothing of the step's settings, nor of the script's, is left for the next one. */
@@ -385,7 +484,7 @@ static void test_session_is_clean_afterwards(void **state)
     const struct migration *dirty = load(
         world, "dirty",
         OFF
-        "SET work_mem = '7MB';\nCREATE TABLE t AS SELECT current_setting('work_mem') AS a;\nVACUUM t;\nSELECT pg_advisory_lock(4711);",
+        "SELECT set_config('work_mem', '7MB', false);\nCREATE TABLE t AS SELECT current_setting('work_mem') AS a;\nVACUUM t;\nSELECT pg_advisory_lock(4711);",
         NULL);
     const struct migration *probe = load(
         world, "probe",
@@ -717,6 +816,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index_that_failed, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_reindex_copies_are_dropped, world_setup,
                                         world_teardown),
+        cmocka_unit_test_setup_teardown(test_reindex_that_failed, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_partial_effects_are_not_repeated, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_before_it_began, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_doubt_is_for_humans, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_other_direction_is_refused, world_setup,
                                         world_teardown),

@@ -12,7 +12,8 @@
  * A TCP proxy in front of PostgreSQL, on the test's own loop. Armed, it lets the next query that
  * holds `word` through to the server and then, when the server has answered it, cuts the connection
  * instead of handing the answer on: the query has taken effect, and the client cannot know. With
- * `refuse` it cuts the connection instead of letting the query through.
+ * `refuse` it cuts the connection instead of letting the query through. With `hold_cancels`
+ * requests to cancel a query stay unanswered until cut_proxy_drop_held().
  */
 struct cut_proxy {
     uv_loop_t *loop;
@@ -23,7 +24,11 @@ struct cut_proxy {
     bool refuse;
     unsigned armed; /* how many answers or queries still are to be swallowed */
     unsigned cuts;
-    unsigned open; /* handles */
+    bool hold_cancels;
+    struct cut_pair *held[8]; /* requests to cancel that are held now */
+    unsigned held_count;
+    unsigned cancels; /* held so far */
+    unsigned open;    /* handles */
 };
 
 struct cut_pair {
@@ -78,6 +83,28 @@ static inline void cut_forward(uv_tcp_t *to, const char *data, size_t len)
         free(copy);
 }
 
+static inline bool cut_is_cancel(const char *data, ssize_t len)
+{
+    static const char request[] = {0, 0, 0, 16, 0x04, (char)0xd2, 0x16, 0x2e};
+
+    return len == 16 && memcmp(data, request, sizeof(request)) == 0;
+}
+
+static inline void cut_hold(struct cut_pair *pair)
+{
+    struct cut_proxy *proxy = pair->proxy;
+
+    assert_true(proxy->held_count < ARRAY_SIZE(proxy->held));
+    proxy->held[proxy->held_count++] = pair;
+    proxy->cancels++;
+}
+
+static inline void cut_proxy_drop_held(struct cut_proxy *proxy)
+{
+    while (proxy->held_count > 0)
+        cut_close(proxy->held[--proxy->held_count]);
+}
+
 static inline void on_cut_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
     struct cut_pair *pair = stream->data;
@@ -85,6 +112,8 @@ static inline void on_cut_read(uv_stream_t *stream, ssize_t len, const uv_buf_t 
 
     if (len < 0) {
         cut_close(pair);
+    } else if (from_client && pair->proxy->hold_cancels && cut_is_cancel(buf->base, len)) {
+        cut_hold(pair);
     } else if (from_client) {
         if (pair->proxy->armed > 0 &&
             memmem(buf->base, (size_t)len, pair->proxy->word, strlen(pair->proxy->word)) != NULL) {

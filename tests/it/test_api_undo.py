@@ -36,7 +36,7 @@ def test_down_by_a_schema_specific_id(core, postgres, database):
     assert tables(postgres, database, "tenant_b") == ["items"]
 
 
-def test_down_dry_run(applied, postgres, database):
+def test_down_dry_run(applied):
     expect(down(applied.client, ORDERS, dry_run=True), 200, applied=["core_%s (dry-run)" % ORDERS])
     assert tables(postgres, database, "core") == ["orders", "users"]
 
@@ -111,6 +111,12 @@ def expect_rollback(answer, status, message, **lists):
         assert body[key] == lists.get(key, []), answer
     assert body["success"] is (status == 200 and not body["errors"])
     return body
+
+
+def test_rollback_dry_run(applied):
+    expect_rollback(rollback(applied.client, ORDERS, {"dry_run": True}), 200, "rollback would undo 1 schema(s)",
+                    applied=[f"core_{ORDERS} (dry-run)"])
+    assert applied.client.get(f"/api/v1/migrations/{ORDERS}/applied").json == {"applied": True}
 
 
 def test_rollback(applied, postgres, database):

@@ -1,7 +1,8 @@
 """Through PgBouncer in transaction mode: no step needs a session, and none leaves anything on one (DESIGN.md §4)."""
 import pytest
-from api_helpers import up
-from once_helpers import check_all, in_threads, make_effects, step_id, write_steps
+from api_helpers import down, up
+from once_helpers import (check_all, effects, finish, found_tables, in_threads, journal, make_effects, step_id,
+                          step_path, trace, write_steps)
 
 # What each script leaves on its session, and how the next user of the session sees it.
 DIRT = {
@@ -64,6 +65,47 @@ def test_many_requests_at_once(bfm, tree, postgres, database):
     answers = in_threads(12, lambda index: up(bfm.client, "tenants", schemas=schemas[index % 3:]))
     assert [answer.status for answer in answers] == [200] * 12, answers
     check_all(bfm, postgres, database, schemas, 3)
+
+
+# --- scripts without a transaction need a session of their own ---
+
+OFF = ("-- bfm-transaction: off\nCREATE TABLE t1 (id int);\n" + trace(1) +
+       "CREATE INDEX CONCURRENTLY t1_id ON t1 (id);\nDO $$ BEGIN PERFORM 1; END $$;\n")
+OFF_DOWN = "DROP INDEX CONCURRENTLY t1_id;\nDROP TABLE t1;\n" + trace(1, "down")
+
+
+def expect_pooler_refused(answer, schemas):
+    assert answer.status == 206 and answer.json["applied"] == [] and len(answer.json["errors"]) == len(schemas), answer
+    for text in answer.json["errors"]:
+        assert "needs a direct connection to PostgreSQL" in text and "pooler" in text, answer
+
+
+def test_without_a_transaction_is_refused(bfm, tree, postgres, database):
+    tree.write(step_path(1), OFF)
+    assert bfm.client.post("/api/v1/migrations/reindex").status == 200
+    schemas = ["a", "b", "c"]
+    expect_pooler_refused(up(bfm.client, "tenants", schemas=schemas), schemas)
+    assert effects(postgres, database) == {} and found_tables(postgres, database, schemas) == set()
+    assert postgres.query(database, "SELECT count(*) FROM bfm.journal") == [(0,)]
+
+
+def test_without_a_transaction_is_not_undone(make_bfm, tree, postgres, pgbouncer, database, connection_env, tmp_path):
+    make_effects(postgres, database)
+    tree.write(step_path(1), OFF)
+    tree.write(step_path(1, "down"), OFF_DOWN)
+    env = {"BFM_STATE_DB_PATH": str(tmp_path / "shared.db")}
+    straight = make_bfm(dict(connection_env("tenants", postgres, database), **env), tree=tree).start()
+    finish(straight, ["a"], 1)
+    before = postgres.query(database, "SELECT * FROM bfm.journal")
+    straight.stop()
+    pooled = make_bfm(dict(connection_env("tenants", pgbouncer, database), **env), tree=tree).start()
+    answer = up(pooled.client, "tenants", schemas=["a"])
+    assert answer.status == 200 and answer.json["errors"] == [], answer
+    answer = down(pooled.client, step_id(1), schemas=["a"])
+    assert answer.status == 500 and "needs a direct connection to PostgreSQL" in answer.json["error"], answer
+    assert postgres.query(database, "SELECT * FROM bfm.journal") == before
+    assert effects(postgres, database, "down") == {} and journal(postgres, database) == {("a", step_id(1))}
+    check_all(pooled, postgres, database, ["a"], 1)
 
 
 @pytest.mark.parametrize("name", sorted(set(DIRT) - {"sequence"}))

@@ -64,7 +64,8 @@ static void test_verdicts(void **state)
         {&up_layout, ERR_DB, 3, "42P01", false, PGB_REFUSED},
         {&up_layout, ERR_DB, 2, "3F000", false, PGB_NO_SCHEMA},
         {&up_layout, ERR_DB, 3, "3F000", false, PGB_REFUSED},
-        {&up_layout, ERR_DB, 2, "22012", false, PGB_REFUSED}, /* no right to use the schema */
+        {&up_layout, ERR_DB, 2, "23502", false, PGB_NO_SCHEMA},
+        {&up_layout, ERR_DB, 3, "23502", false, PGB_REFUSED},
         {&up_layout, ERR_DB, 2, "55P03", false, PGB_REFUSED}, /* another writer */
         {&up_layout, ERR_DB, 3, "55P03", false, PGB_RETRY},
         {&up_layout, ERR_DB, 3, "40001", false, PGB_RETRY},
@@ -80,7 +81,7 @@ static void test_verdicts(void **state)
         {&up_layout, ERR_NOMEM, 0, "", false, PGB_UNKNOWN},
         {&up_layout, 0, 0, "", false, PGB_REFUSED}, /* no error and no COMMIT */
         {&down_layout, ERR_DB, 2, "22012", false, PGB_ALREADY},
-        {&down_layout, ERR_DB, 3, "22012", false, PGB_REFUSED},
+        {&down_layout, ERR_DB, 3, "22012", false, PGB_NO_SCHEMA},
         {&down_layout, ERR_DB, 4, "22012", false, PGB_REFUSED},
         {&down_layout, ERR_DB, 2, "42P01", false, PGB_NO_JOURNAL},
         {&down_layout, ERR_DB, 3, "3F000", false, PGB_NO_SCHEMA},
