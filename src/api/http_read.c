@@ -79,6 +79,7 @@ int read_rollback(struct call *call, const cJSON *body, struct err *err)
 
     fields_init(&fields, body, &call->arena, err);
     call->in.undo.migration_id = call->id;
+    call->in.undo.dry_run = fields_bool(&fields, "dry_run");
     return read_undo(call, &fields);
 }
 

@@ -251,8 +251,12 @@ static void judge_rollback(struct ops_run *run)
     } else if (run->applied == 0) {
         run->message = "rollback failed";
     } else {
-        run->message = arena_printf(
-            &run->arena, "rollback completed successfully for %zu schema(s)", run->applied);
+        bool is_dry = run->run != NULL && run->run->request->dry_run;
+
+        run->message = arena_printf(&run->arena,
+                                    is_dry ? "rollback would undo %zu schema(s)"
+                                           : "rollback completed successfully for %zu schema(s)",
+                                    run->applied);
         if (run->message == NULL)
             run->message = "rollback completed";
     }
