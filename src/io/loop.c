@@ -50,17 +50,22 @@ static void loop_arm(struct loop *loop)
         uv_timer_stop(&loop->timer);
 }
 
+static void loop_begin_turn(struct loop *loop)
+{
+    loop->turn_began_ns = uv_hrtime();
+    loop->idle_ns = uv_metrics_idle_time(&loop->uv);
+}
+
 /* From one prepare to the next is a turn; what libuv did not spend waiting in it kept the loop
  * busy. */
 static void loop_measure_turn(struct loop *loop)
 {
-    uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&loop->uv);
-    uint64_t turn = now - loop->turn_began_ns, waited = idle - loop->idle_ns;
+    uint64_t turn = uv_hrtime() - loop->turn_began_ns;
+    uint64_t waited = uv_metrics_idle_time(&loop->uv) - loop->idle_ns;
 
-    if (loop->turn_began_ns != 0 && turn > waited && turn - waited > loop->longest_ns)
+    if (turn > waited && turn - waited > loop->longest_ns)
         loop->longest_ns = turn - waited;
-    loop->turn_began_ns = now;
-    loop->idle_ns = idle;
+    loop_begin_turn(loop);
 }
 
 static void loop_on_prepare(uv_prepare_t *prepare)
@@ -108,6 +113,7 @@ struct loop *loop_create(void)
 
 void loop_run(struct loop *loop)
 {
+    loop_begin_turn(loop);
     loop_arm(loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
@@ -150,10 +156,7 @@ uv_loop_t *loop_uv(struct loop *loop)
 
 uint64_t loop_take_longest_us(struct loop *loop)
 {
-    uint64_t longest;
-
-    loop_measure_turn(loop); /* the turn under way counts, too */
-    longest = loop->longest_ns / 1000;
+    uint64_t longest = loop->longest_ns / 1000;
 
     loop->longest_ns = 0;
     return longest;

@@ -5,6 +5,7 @@ import urllib.parse
 import pytest
 from api_helpers import (ORDERS, TENANT, TIME, USERS, USERS_BRIEF, core, down, expect, expect_error,  # noqa: F401
                          rollback, tables, up, write_core, write_tenants)
+from once_helpers import durable_postgres  # noqa: F401
 
 
 def listed(bfm, **filters):
@@ -494,18 +495,18 @@ def test_without_a_state_database_there_are_503s(state_away, private_postgres, p
 
 
 def test_a_state_database_that_dies_is_told_and_forgiven(start_bfm, tree, postgres, database, connection_env,
-                                                         private_postgres, state_env):
+                                                         durable_postgres, state_env):
     write_core(tree)
     env = connection_env("core", postgres, database)
-    env.update(state_env(private_postgres, private_postgres.create_database()))
+    env.update(state_env(durable_postgres, durable_postgres.create_database()))
     bfm = start_bfm(env, tree=tree)
     expect(up(bfm.client), 200, applied=[USERS, ORDERS])
-    private_postgres.kill()
+    durable_postgres.kill()
     for path in ("", "/" + USERS, "/%s/history" % USERS, "/executions/recent"):
         answer = bfm.client.get("/api/v1/migrations" + path)
         assert answer.status in (500, 503), answer
         assert "127.0.0.1" not in expect_error(answer, answer.status)
-    private_postgres.start()
+    durable_postgres.start()
     bfm.wait_healthy()
     assert is_applied(bfm, USERS) is True
     expect(up(bfm.client), 200, skipped=[USERS, ORDERS])

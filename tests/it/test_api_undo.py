@@ -36,7 +36,7 @@ def test_down_by_a_schema_specific_id(core, postgres, database):
     assert tables(postgres, database, "tenant_b") == ["items"]
 
 
-def test_down_dry_run(applied):
+def test_down_dry_run(applied, postgres, database):
     expect(down(applied.client, ORDERS, dry_run=True), 200, applied=["core_%s (dry-run)" % ORDERS])
     assert tables(postgres, database, "core") == ["orders", "users"]
 

@@ -37,6 +37,7 @@ static const struct err away = {.code = ERR_STORE, .text = "the target is ahead"
 static const struct err no_schema = {.code = ERR_INVALID, .text = "no schema"};
 
 /* One lane by default; a test may point at others. */
+static const struct run_request request;
 static struct run run;
 static struct run_lane_result lane;
 static struct ops_run ops;
@@ -45,7 +46,7 @@ static void given(enum ops_run_kind kind, const char *requested, const struct ru
                   size_t count)
 {
     lane = (struct run_lane_result){.requested = requested, .items = items, .count = count};
-    run = (struct run){.lanes = &lane, .lane_count = 1};
+    run = (struct run){.request = &request, .lanes = &lane, .lane_count = 1};
     ops = (struct ops_run){.kind = kind, .run = &run};
 }
 
