@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -157,16 +158,35 @@ static int load_add_problems(struct load *l, struct err *err)
     return 0;
 }
 
+static int load_compare_problems(const void *a, const void *b)
+{
+    const struct registry_problem *left = a, *right = b;
+
+    return strcmp(left->path, right->path);
+}
+
 static int load_add_strays(struct load *l, struct err *err)
 {
     struct registry *registry = l->registry;
+    size_t kept =
+        l->walk.stray_count < REGISTRY_STRAYS_MAX ? l->walk.stray_count : REGISTRY_STRAYS_MAX;
+    struct registry_problem *strays;
 
-    if (l->walk.stray_count == 0)
+    if (kept == 0)
         return 0;
-    registry->stray = arena_strdup(&registry->arena, l->walk.stray);
-    registry->stray_why = l->walk.stray_why;
+    strays = arena_calloc(&registry->arena, kept, sizeof(*strays));
+    if (strays == NULL)
+        return load_nomem(err);
+    for (size_t i = 0; i < kept; i++) {
+        strays[i] = l->walk.strays[i];
+        strays[i].path = arena_strdup(&registry->arena, strays[i].path);
+        if (strays[i].path == NULL)
+            return load_nomem(err);
+    }
+    qsort(strays, kept, sizeof(*strays), load_compare_problems);
+    registry->strays = strays;
     registry->stray_count = l->walk.stray_count;
-    return registry->stray != NULL ? 0 : load_nomem(err);
+    return 0;
 }
 
 /* The texts live on in the registry's memory. Adopting walks along the blocks of the taker, so the

@@ -67,15 +67,23 @@ static bool walk_looks_like_script(const char *path)
     return dot != NULL && (strcmp(dot, ".sql") == 0 || strcmp(dot, ".json") == 0);
 }
 
+static int walk_add_stray(struct tree_walk *walk, const char *path, const char *why,
+                          struct err *err)
+{
+    if (walk->strays == NULL)
+        walk->strays = arena_calloc(&walk->arena, REGISTRY_STRAYS_MAX, sizeof(*walk->strays));
+    if (walk->strays == NULL)
+        return walk_nomem(err);
+    if (walk->stray_count < REGISTRY_STRAYS_MAX)
+        walk->strays[walk->stray_count] = (struct registry_problem){.path = path, .text = why};
+    walk->stray_count++;
+    return 0;
+}
+
 static int walk_skip(struct tree_walk *walk, const char *path, const char *why, struct err *err)
 {
-    if (walk_looks_like_script(path)) {
-        walk->stray_count++;
-        if (walk->stray == NULL || strcmp(path, walk->stray) < 0) {
-            walk->stray = path;
-            walk->stray_why = why;
-        }
-    }
+    if (walk_looks_like_script(path) && walk_add_stray(walk, path, why, err) != 0)
+        return err->code;
     if (walk->skipped == NULL)
         walk->skipped = arena_calloc(&walk->arena, WALK_SKIPPED_MAX, sizeof(*walk->skipped));
     if (walk->skipped == NULL)

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "model/registry.h"
 
 /*
  * What lies in a migration tree ({root}/{backend}/{connection}/{file}), without reading the files.
@@ -34,9 +35,8 @@ struct tree_walk {
     size_t entry_count, entry_cap;
     const char **skipped; /* paths of other files, the first few of them */
     size_t skipped_count;
-    const char *stray; /* the first of these, by name, that ends like a script; NULL: none */
-    const char *stray_why;
-    size_t stray_count;
+    struct registry_problem *strays; /* those of them that end like a script, the first few */
+    size_t stray_count;              /* all of them */
 };
 
 /*

@@ -10,6 +10,10 @@
 #include "base/map.h"
 #include "model/migration.h"
 
+enum {
+    REGISTRY_STRAYS_MAX = 1000,
+};
+
 /*
  * An immutable set of migrations, shared by reference count. A run keeps the registry it started
  * with; a reload makes a new one and swaps the pointer. registry_unref() frees it with the last
@@ -31,9 +35,10 @@ struct registry {
     const struct registry_problem
         *doubts; /* files that may be meant otherwise than they are read */
     size_t doubt_count;
-    const char *stray; /* the first script that is not named like one; NULL if there is none */
-    const char *stray_why;
-    size_t stray_count; /* set by who reads a tree */
+    /* Scripts that are not named like one, by path; set by who reads a tree. Only the first
+     * REGISTRY_STRAYS_MAX found are kept; the count is of all. */
+    const struct registry_problem *strays;
+    size_t stray_count;
 };
 
 /* Migrations that share a key, in registry order. */

@@ -30,8 +30,8 @@ void catalog_report_names(const struct registry *registry)
                   LOG_STR("warning", registry->doubts[i].text));
     if (registry->stray_count > 0)
         log_write(LOG_WARN, "files are not named like migrations and are passed over",
-                  LOG_INT("count", registry->stray_count), LOG_STR("first", registry->stray),
-                  LOG_STR("reason", registry->stray_why));
+                  LOG_INT("count", registry->stray_count), LOG_STR("first", registry->strays[0].path),
+                  LOG_STR("reason", registry->strays[0].text));
 }
 
 void catalog_report_change(const struct registry_diff *diff, const struct registry *registry)
