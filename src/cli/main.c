@@ -4,12 +4,14 @@
 #include "base/base.h"
 #include "cli/cli.h"
 
-static const struct cli_command *const commands[] = {&cli_serve, &cli_version};
+static const struct cli_command *const commands[] = {&cli_serve, &cli_validate, &cli_new,
+                                                     &cli_version};
 
 static const struct cli_command *main_find(const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        if (strcmp(commands[i]->name, name) == 0)
+        if (strcmp(commands[i]->name, name) == 0 ||
+            (commands[i]->alias != NULL && strcmp(commands[i]->alias, name) == 0))
             return commands[i];
     return NULL;
 }

@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-static int cli_hint(const struct cli_command *command, const char *problem, const char *what)
+int cli_hint(const struct cli_command *command, const char *problem, const char *what)
 {
     fprintf(stderr, "bfm %s: %s%s\nTry: bfm %s --help\n", command->name, problem, what,
             command->name);
@@ -13,12 +13,13 @@ static int cli_hint(const struct cli_command *command, const char *problem, cons
 
 bool cli_read_options(const struct cli_command *command, int argc, char **argv,
                       const struct option *options,
-                      void (*on_option)(int option, const char *value), int *status)
+                      void (*on_option)(int option, const char *value), int least, int most,
+                      int *status)
 {
     int found;
 
     opterr = 0;
-    while ((found = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+    while ((found = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (found == 'h') {
             fputs(command->help, stdout);
             *status = CLI_OK;
@@ -32,9 +33,11 @@ bool cli_read_options(const struct cli_command *command, int argc, char **argv,
         }
         on_option(found, optarg);
     }
-    if (optind < argc) {
-        *status = cli_hint(command, "unexpected argument ", argv[optind]);
-        return false;
-    }
-    return true;
+    if (argc - optind > most)
+        *status = cli_hint(command, "unexpected argument ", argv[optind + most]);
+    else if (argc - optind < least)
+        *status = cli_hint(command, "an argument is missing", "");
+    else
+        return true;
+    return false;
 }

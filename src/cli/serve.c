@@ -138,7 +138,7 @@ static int serve_run(const struct cli_command *command, int argc, char **argv)
     struct config config = {0};
     int status;
 
-    if (!cli_read_options(command, argc, argv, options, serve_on_option, &status))
+    if (!cli_read_options(command, argc, argv, options, serve_on_option, 0, 0, &status))
         return status;
     if (serve_load(&config) != 0)
         status = CLI_FAILED;

@@ -108,9 +108,10 @@ struct migration {
     int64_t lock_timeout_ms;      /* -1: not given */
     int64_t statement_timeout_ms; /* -1: not given */
     struct script up;
-    struct script down;  /* down.file == NULL: none */
-    const char *invalid; /* NULL, or why it cannot run, with file and line */
-    size_t index;        /* place in registry->migrations */
+    struct script down;    /* down.file == NULL: none */
+    const char *invalid;   /* NULL, or why it cannot run, with file and line */
+    unsigned invalid_line; /* the line in it, 0 if there is none */
+    size_t index;          /* place in registry->migrations */
 };
 
 /* Whether the effective schema is fixed by the migration itself. */

@@ -79,6 +79,7 @@ static int parse_refuse(struct arena *arena, struct migration *migration, const 
 {
     if (migration->invalid != NULL)
         return 0;
+    migration->invalid_line = err->line;
     migration->invalid = err->line > 0
                              ? arena_printf(arena, "%s:%u: %s", path, err->line, err_text(err))
                              : arena_printf(arena, "%s: %s", path, err_text(err));

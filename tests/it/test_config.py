@@ -164,7 +164,7 @@ def test_version_names_the_libraries():
 
 
 @pytest.mark.parametrize("args", [[], ["frobnicate"], ["--frobnicate"], ["serv"], ["serve", "--frob"], ["serve", "x"],
-                                  ["serve", "--env-file"], ["version", "-x"], ["validate"], ["new"], [""]])
+                                  ["serve", "--env-file"], ["version", "-x"], ["validate", "a", "b"], ["validate", "--frob"], ["new"], [""]])
 def test_wrong_usage_is_status_2_with_a_hint(args):
     result = run_bfm(*args)
     assert result.returncode == 2

@@ -1,0 +1,213 @@
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "io/tree.h"
+#include "model/plan_lint.h"
+
+enum {
+    OPTION_JSON = 1,
+    VALIDATE_OUT_MAX = 1024 * 1024 * 1024,
+};
+
+static bool validate_json;
+
+/* What is found goes into `out`: lines for people, or the members of a JSON array. */
+struct validation {
+    const char *root;
+    struct loop *loop;
+    struct op op;
+    struct registry *registry; /* NULL: it could not be read, op.err says why */
+    struct buf out;
+    size_t errors, warnings;
+};
+
+static void validate_on_option(int option, const char *value)
+{
+    (void)value;
+    if (option == OPTION_JSON)
+        validate_json = true;
+}
+
+static void validate_on_loaded(struct op *op, int rc)
+{
+    struct validation *v = container_of(op, struct validation, op);
+
+    (void)rc;
+    loop_stop(v->loop);
+}
+
+static void validate_put_json(struct buf *out, const char *severity,
+                              const struct registry_problem *problem)
+{
+    buf_puts(out, out->len > 0 && out->data[out->len - 1] == '}' ? ",{" : "{");
+    json_put_member(out, "severity", severity);
+    json_put_member(out, "path", problem->path);
+    if (problem->line > 0)
+        buf_printf(out, ",\"line\":%u", problem->line);
+    json_put_member(out, "text", problem->text);
+    buf_putc(out, '}');
+}
+
+static void validate_put(struct validation *v, bool is_error,
+                         const struct registry_problem *problem)
+{
+    const char *severity = is_error ? "error" : "warning";
+
+    v->errors += is_error;
+    v->warnings += !is_error;
+    if (validate_json)
+        validate_put_json(&v->out, severity, problem);
+    else if (problem->line > 0)
+        buf_printf(&v->out, "%s:%u: %s: %s\n", problem->path, problem->line, severity,
+                   problem->text);
+    else
+        buf_printf(&v->out, "%s: %s: %s\n", problem->path, severity, problem->text);
+}
+
+/* The reason of an invalid migration begins with "path:line: " or "path: ", which a problem has in
+ * fields of its own. */
+static void validate_put_invalid(struct validation *v, const struct migration *migration)
+{
+    const char *text = strstr(migration->invalid, ": ");
+    const char *colon = strchr(migration->invalid, ':');
+    size_t len = colon != NULL ? (size_t)(colon - migration->invalid) : 0;
+    char *path = strndup(migration->invalid, len);
+    struct registry_problem problem = {.path = path,
+                                       .line = migration->invalid_line,
+                                       .text = text != NULL ? text + 2 : migration->invalid};
+
+    if (path == NULL)
+        v->out.rc = ERR_NOMEM;
+    else
+        validate_put(v, true, &problem);
+    free(path);
+}
+
+static void validate_files(struct validation *v)
+{
+    const struct registry *registry = v->registry;
+
+    for (size_t i = 0; i < registry->problem_count; i++)
+        validate_put(v, true, &registry->problems[i]);
+    for (size_t i = 0; i < registry->stray_count && i < REGISTRY_STRAYS_MAX; i++)
+        validate_put(v, true, &registry->strays[i]);
+    for (size_t i = 0; i < registry->count; i++)
+        if (registry->migrations[i]->invalid != NULL)
+            validate_put_invalid(v, registry->migrations[i]);
+    for (size_t i = 0; i < registry->doubt_count; i++)
+        validate_put(v, false, &registry->doubts[i]);
+}
+
+static int validate_dependencies(struct validation *v, struct err *err)
+{
+    struct plan_lint lint;
+    int rc = plan_lint(v->registry, &lint, err);
+
+    for (size_t i = 0; i < lint.count; i++)
+        validate_put(v, true, &lint.problems[i]);
+    plan_lint_free(&lint);
+    return rc;
+}
+
+static int validate_print(struct validation *v)
+{
+    size_t total = v->registry->count;
+
+    if (v->out.rc != 0) {
+        fprintf(stderr, "%s\n", err_code_text(v->out.rc));
+        return CLI_FAILED;
+    }
+    if (validate_json)
+        printf("{\"migrations\":%zu,\"errors\":%zu,\"warnings\":%zu,\"problems\":[%s]}\n", total,
+               v->errors, v->warnings, buf_str(&v->out));
+    else
+        printf("%s%zu migrations in %s: %zu errors, %zu warnings\n", buf_str(&v->out), total,
+               v->root, v->errors, v->warnings);
+    return v->errors > 0 ? CLI_FAILED : CLI_OK;
+}
+
+static int validate_loaded(struct validation *v)
+{
+    struct err err = {0};
+    int status;
+
+    if (v->registry == NULL) {
+        fprintf(stderr, "%s: %s\n", v->root, err_text(&v->op.err));
+        return CLI_FAILED;
+    }
+    buf_init(&v->out, VALIDATE_OUT_MAX);
+    validate_files(v);
+    if (validate_dependencies(v, &err) == 0) {
+        status = validate_print(v);
+    } else {
+        fprintf(stderr, "%s: %s\n", v->root, err_text(&err));
+        status = CLI_FAILED;
+    }
+    buf_free(&v->out);
+    registry_unref(v->registry);
+    return status;
+}
+
+static int validate_tree(const char *root)
+{
+    struct validation v = {.root = root, .loop = loop_create()};
+    int status;
+
+    if (v.loop == NULL) {
+        fprintf(stderr, "%s\n", err_code_text(ERR_NOMEM));
+        return CLI_FAILED;
+    }
+    log_configure(LOG_FATAL, LOG_TEXT); /* what the loader would log is said here */
+    op_init(&v.op, validate_on_loaded);
+    if (tree_load(v.loop, &v.op, root, &v.registry, NULL) == 0)
+        loop_run(v.loop);
+    status = validate_loaded(&v);
+    loop_destroy(v.loop);
+    return status;
+}
+
+static int validate_run(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *root = getenv("BFM_SFM_PATH");
+    int status;
+
+    if (!cli_read_options(command, argc, argv, options, validate_on_option, 0, 1, &status))
+        return status;
+    if (optind < argc)
+        root = argv[optind];
+    else if (root == NULL || root[0] == '\0')
+        root = "migrations";
+    return validate_tree(root);
+}
+
+const struct cli_command cli_validate = {
+    .name = "validate",
+    .alias = "build",
+    .summary = "Check a tree of migration scripts",
+    .help =
+        "Usage: bfm validate [--json] [PATH]\n"
+        "\n"
+        "Checks the tree of scripts at PATH (BFM_SFM_PATH if it is left out, else the folder\n"
+        "migrations): names, headers, companions, statements, IDs, dependencies and circles.\n"
+        "Every problem is shown with its file, and its line where it has one. Nothing is run\n"
+        "and no database is asked. Also called bfm build.\n"
+        "\n"
+        "Options:\n"
+        "  --json      As a JSON object\n"
+        "  -h, --help  Show this help\n"
+        "\n"
+        "Exit status: 0 if the tree is fine (there may be warnings), 1 if it is not, 2 for wrong\n"
+        "usage.\n",
+    .run = validate_run,
+};

@@ -1,0 +1,110 @@
+"""The commands that work on files alone: validate, new, version."""
+import json
+import os
+import re
+
+import pytest
+
+from harness.server import TOP, run_bfm
+
+
+def write(root, path, text):
+    full = os.path.join(str(root), path)
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    with open(full, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def problems(root, *args):
+    result = run_bfm("validate", "--json", *args, str(root))
+    found = json.loads(result.stdout)
+    assert result.returncode == (1 if found["errors"] else 0), result.stderr
+    return found
+
+
+def test_the_scripts_of_the_program_are_fine():
+    result = run_bfm("validate", os.path.join(TOP, "migrations"))
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"^\d+ migrations in .*: 0 errors, 0 warnings$", result.stdout, re.M)
+
+
+def test_every_problem_is_shown_with_its_place(tmp_path):
+    write(tmp_path, "postgresql/core/20250101000000_good.up.sql", "CREATE TABLE a (id int);\n")
+    write(tmp_path, "postgresql/core/20250102000000_ends.up.sql", "SELECT 1;\n\nCOMMIT;\n")
+    write(tmp_path, "postgresql/core/20250103000000_header.up.sql", "-- bfm-lock-timeout: soon\nSELECT 1;\n")
+    write(tmp_path, "postgresql/core/20250104000000_needs.up.sql", "-- bfm-depends: nobody\nSELECT 1;\n")
+    write(tmp_path, "postgresql/core/20250105000000_x.up.sql", "-- bfm-depends: y\nSELECT 1;\n")
+    write(tmp_path, "postgresql/core/20250106000000_y.up.sql", "-- bfm-depends: x\nSELECT 1;\n")
+    write(tmp_path, "postgresql/core/no_version.sql", "SELECT 1;\n")
+    write(tmp_path, "postgresql/core/core_a_20250107000000_same.sql", "SELECT 1;\n")
+    write(tmp_path, "postgresql/core/core_b_20250107000000_same.sql", "SELECT 1;\n")
+    write(tmp_path, "postgresql/core/core_a_20250108000000_lost_down.sql", "SELECT 1;\n")
+    write(tmp_path, "etcd/conf/20250101000000_broken.up.json", "[{\"operation\": \"put\"}]")
+    found = problems(tmp_path)
+    places = {(p["path"].split("/")[-1], p.get("line")): p for p in found["problems"]}
+    assert places[("20250102000000_ends.up.sql", 3)]["severity"] == "error"
+    assert places[("20250103000000_header.up.sql", 1)]["severity"] == "error"
+    assert "nobody" in places[("20250104000000_needs.up.sql", 1)]["text"]
+    assert "circle" in places[("20250105000000_x.up.sql", None)]["text"]
+    assert ("no_version.sql", None) in places
+    assert any("same" in p["path"] and "core_a" in p["text"] + p["path"] for p in found["problems"])
+    assert places[("core_a_20250108000000_lost_down.sql", None)]["severity"] == "warning"
+    assert any(p["path"].startswith("etcd/conf/") for p in found["problems"])
+    assert found["errors"] == len([p for p in found["problems"] if p["severity"] == "error"]) == 7
+    assert found["warnings"] == 1
+    lines = run_bfm("validate", str(tmp_path)).stdout.splitlines()
+    assert len(lines) == 9 and any(line.startswith("postgresql/core/20250102000000_ends.up.sql:3: error: ")
+                                   for line in lines)
+
+
+def test_the_tree_is_found_by_its_variable_and_its_folder(tmp_path):
+    write(tmp_path, "migrations/postgresql/core/20250101000000_a.up.sql", "SELECT 1;\n")
+    by_folder = run_bfm("build", cwd=str(tmp_path))
+    by_variable = run_bfm("validate", env={"BFM_SFM_PATH": str(tmp_path / "migrations")})
+    assert "1 migrations in" in by_folder.stdout and by_folder.returncode == 0
+    assert "1 migrations in" in by_variable.stdout and by_variable.returncode == 0
+    missing = run_bfm("validate", str(tmp_path / "nowhere"))
+    assert missing.returncode == 1 and "nowhere" in missing.stderr
+
+
+def made(result):
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("backend,folder,extension", [("postgresql", "postgresql", "sql"), ("postgres", "postgresql", "sql"),
+                                                      ("greptimedb", "greptimedb", "sql"), ("etcd", "etcd", "json")])
+def test_new_files_are_migrations_once_they_are_filled(tmp_path, backend, folder, extension):
+    up, down = made(run_bfm("new", backend, "core", "add_x", "--schema", "core", "--table", "users", "--path", str(tmp_path)))
+    assert re.fullmatch(r"%s/%s/core/\d{14}_add_x\.up\.%s" % (re.escape(str(tmp_path)), folder, extension), up)
+    assert down == up.replace(".up.", ".down.")
+    assert problems(tmp_path)["errors"] >= 1, "an empty script must not pass"
+    for path in (up, down):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("[\n  ]", '[{"key": "a", "value": "b"}]') if extension == "json" else text + "SELECT 1;\n")
+        assert ("core" in text) == (path == up)
+    assert problems(tmp_path)["problems"] == []
+
+
+def test_new_versions_are_in_the_order_of_the_calls(tmp_path):
+    names = [os.path.basename(made(run_bfm("new", "postgresql", "core", name, "--path", str(tmp_path)))[0])
+             for name in ("zebra", "monkey", "ape")]
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize("args", [
+    [], ["postgresql"], ["postgresql", "core"], ["postgresql", "core", "a", "b"], ["oracle", "core", "a"],
+    ["postgresql", "core", "a/b"], ["postgresql", "../core", "a"], ["postgresql", "Core", "a"], ["postgresql", "core", ""],
+    ["postgresql", "core", "x" * 240], ["postgresql", "core", "a", "--schema", "a\n-- bfm-tags: x=y"],
+])
+def test_new_refuses_what_the_server_could_not_read(tmp_path, args):
+    result = run_bfm("new", *args, "--path", str(tmp_path))
+    assert result.returncode == 2 and "bfm new --help" in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_version_as_json():
+    version = json.loads(run_bfm("version", "--json").stdout)
+    assert set(version) == {"version", "build", "libraries"} and "libuv" in version["libraries"]
