@@ -57,6 +57,7 @@ static void scan_and_split(const char *text, size_t len, enum sql_dialect dialec
             abort();
         check_statements(statements, count, len);
         (void)sql_check(&scan, text, len, &err);
+        (void)sql_check_outside(&scan, text, &err);
         (void)sql_dirties_session(&scan, text);
         if (checksum_sql(&scan, text, &scratch, sum) != 0)
             abort();

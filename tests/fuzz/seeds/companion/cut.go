@@ -1,0 +1,2 @@
+package core
+var m = MigrationScript{Schema: nil, Tags: []string{"a
