@@ -22,7 +22,7 @@ foreach(file ${embedded_files})
   math(EXPR embedded_count "${embedded_count} + 1")
 endforeach()
 
-set(embedded_source ${CMAKE_CURRENT_BINARY_DIR}/embedded.s)
+set(embedded_source ${CMAKE_CURRENT_BINARY_DIR}/embedded.S)
 file(CONFIGURE OUTPUT ${embedded_source} @ONLY CONTENT
 ".section .rodata
 @embedded_texts@

@@ -258,8 +258,8 @@ static void test_unknown_settings_are_warned_about(void **state)
     static const char *const expected[] = {
         "SHOP_DB_USER: not a setting of a postgresql connection; it has no effect",
         "SHOP_DB_HSOT: not a setting of a postgresql connection; did you mean SHOP_DB_HOST?",
-        "SHOP_LOCK_TIMEOOT: not a setting of a postgresql connection; did you mean "
-        "SHOP_LOCK_TIMEOUT?",
+        ("SHOP_LOCK_TIMEOOT: not a setting of a postgresql connection; did you mean "
+         "SHOP_LOCK_TIMEOUT?"),
         "SHOP_SHCEMA: not a setting of a postgresql connection; did you mean SHOP_SCHEMA?",
         "SHOP_colour: not a setting of a postgresql connection; it has no effect"};
     struct config config;
