@@ -30,8 +30,9 @@ if(MODE STREQUAL "tidy")
   need_program(TOOL clang-tidy-14 clang-tidy clang-tidy-14)
   list(JOIN files "\n" lines)
   file(WRITE ${BUILD}/tidy-files "${lines}\n")
-  # The compiler of the build may be another one, with warnings that clang does not know.
-  set(command xargs -a ${BUILD}/tidy-files -P 2 -n 8 ${TOOL} -p ${BUILD} --quiet
+  # The compiler of the build may be another one, with warnings that clang does not know. One file at a time, as
+  # clang-tidy 14 takes names of one for names of the next (it then reports va_list arguments that are in order).
+  set(command xargs -a ${BUILD}/tidy-files -P 2 -n 1 ${TOOL} -p ${BUILD} --quiet
     --extra-arg=-Wno-unknown-warning-option)
 else()
   need_program(TOOL clang-format-14 clang-format clang-format-14)
