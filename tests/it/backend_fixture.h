@@ -18,6 +18,13 @@ struct world {
     size_t registry_count;
 };
 
+/* A script that leaves all on its session that a script can leave there. */
+static const char dirty_script[] =
+    "SET lock_timeout = '1234ms'; SET search_path = pg_catalog; CREATE TEMP TABLE left_over (a int);"
+    "PREPARE left_over AS SELECT 1; LISTEN left_over; SELECT pg_advisory_lock(4711);"
+    "SET ROLE pg_monitor; RESET ROLE; CREATE SEQUENCE s.q; SELECT nextval('s.q');"
+    "DECLARE left_over CURSOR WITH HOLD FOR SELECT 1;";
+
 /* What one step came to. */
 struct outcome {
     int rc;
@@ -200,11 +207,66 @@ static inline void assert_admin(struct world *world, const char *sql, const char
         fail_msg("%s: \"%s\" instead of \"%s\"", sql, got, expected);
 }
 
+/* Journal and schema `s` exist. */
+static inline void prepare(struct world *world)
+{
+    up(world, load(world, "first", "SELECT 1", NULL), "s", BACKEND_DONE);
+}
+
+/* The same step sixteen times at once, on both servers: how many of them did it. */
+static inline unsigned race_up(struct world *world, const struct migration *migration)
+{
+    struct going going[16];
+    unsigned done = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(going); i++)
+        go(world, &going[i], i % 2 == 0 ? world->a : world->b, migration, BACKEND_UP, "s", true);
+    for (size_t i = 0; i < ARRAY_SIZE(going); i++) {
+        struct outcome got = arrive(&going[i]);
+
+        assert_outcome(&got, 0, got.result.outcome);
+        assert_true(got.result.outcome == BACKEND_DONE || got.result.outcome == BACKEND_WAS_DONE);
+        done += got.result.outcome == BACKEND_DONE;
+    }
+    return done;
+}
+
+/* The up step with servers just made, and their nth allocation from now on failing; *hit: there was
+ * such a one. */
+static inline struct outcome step_failing_at(struct world *world, const struct migration *migration,
+                                             uint64_t nth, bool *hit)
+{
+    struct outcome got;
+
+    reopen(world);
+    mem_fail_at(nth, 0);
+    got = step(world, world->a, migration, BACKEND_UP, "s");
+    *hit = mem_fail_hit();
+    mem_fail_at(0, 0);
+    assert_true(got.rc == 0 || *hit);
+    return got;
+}
+
+/* The migration's table and its row in the journal are both there, or both not. */
+static inline void assert_all_or_nothing(struct world *world, const struct migration *migration,
+                                         const char *table, bool applied)
+{
+    char sql[256];
+
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM pg_tables WHERE tablename = '%s'", table);
+    assert_admin(world, sql, applied ? "1" : "0");
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM bfm.journal WHERE migration_id = '%s'",
+             migration->id);
+    assert_admin(world, sql, applied ? "1" : "0");
+}
+
 /* Runs the loop until the query gives `expected`. */
 static inline void await_admin(struct world *world, const char *sql, const char *expected)
 {
     while (strcmp(admin_text(world, "%s", sql), expected) != 0)
         wait_ms(world->loop, 5);
 }
+
+#define BACKEND_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 #endif

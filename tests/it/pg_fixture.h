@@ -3,9 +3,12 @@
 
 #include "cmocka_all.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "driver/pg.h"
@@ -134,6 +137,20 @@ static inline const char *ask_text(struct loop *loop, struct pg_conn *conn, cons
     snprintf(text, sizeof(text), "%s", PQntuples(last) > 0 ? PQgetvalue(last, 0, 0) : "");
     pg_results_free(&results);
     return text;
+}
+
+/* A listener that accepts connections and says nothing on them: its fd, and its port as text. */
+static inline int listen_silently(char *port, size_t size)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    snprintf(port, size, "%d", ntohs(addr.sin_port));
+    return fd;
 }
 
 #endif

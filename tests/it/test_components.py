@@ -1,10 +1,12 @@
 """The C tests that need real servers: the state stores, and the PostgreSQL target."""
+import glob
 import os
 import subprocess
 
 import pytest
 
-from harness.server import SANITIZER, base_environment, find_binary
+from harness.processes import SLOWER
+from harness.server import SANITIZER, base_environment, command_of, find_binary
 
 
 def run_component(name, args, env, tmp_path):
@@ -12,8 +14,9 @@ def run_component(name, args, env, tmp_path):
     assert os.path.exists(path), "%s is not built; configure with -DTESTS=ON" % path
     full = base_environment()
     full.update(env)
-    done = subprocess.run([path] + args, env=full, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300, check=False)
+    done = subprocess.run(command_of(path) + args, env=full, cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                          timeout=300 * SLOWER, check=False)
     assert done.returncode == 0, done.stdout[-20000:]
     assert not SANITIZER.search(done.stdout), done.stdout[-20000:]
     assert "PASSED" in done.stdout  # a program that ran no test proves nothing
@@ -32,6 +35,7 @@ def test_store(kind, postgres, database, tmp_path):
     run_component("component_store", [kind], servers(postgres, database), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["component_pg", "component_pg_backend", "component_pg_notx"])
+@pytest.mark.parametrize("name", sorted(
+    os.path.basename(path)[:-2] for path in glob.glob(os.path.join(os.path.dirname(__file__), "component_pg*.c"))))
 def test_pg(name, postgres, database, pgbouncer, tmp_path):
     run_component(name, [], servers(postgres, database, pgbouncer), tmp_path)
