@@ -7,9 +7,12 @@ import tempfile
 import time
 
 
+SLOWER = 10 if os.environ.get("BFM_VALGRIND") else 1  # by how much the program under test may be
+
+
 def wait_until(condition, timeout=20.0, what="a condition"):
     """Polls until condition() is true and returns its value; fails the test after `timeout` seconds."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * SLOWER
     while True:
         value = condition()
         if value:

@@ -13,7 +13,8 @@ from .client import Client
 from .ports import free_port
 
 TOKEN = "canary-token-7f3a"
-SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL)")
+SANITIZER = re.compile(r"(ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|DEADLYSIGNAL|^==\d+== )",
+                       re.MULTILINE)
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
@@ -26,6 +27,15 @@ def find_binary():
     if not found:
         raise RuntimeError("no program to test: build it with tools/test, or name it in BFM_BIN")
     return max(found, key=os.path.getmtime)
+
+
+def command_of(path):
+    """The command line that a program's arguments are added to: under valgrind if BFM_VALGRIND is set."""
+    if not os.environ.get("BFM_VALGRIND"):
+        return [path]
+    return ["valgrind", "-q", "--error-exitcode=98", "--leak-check=full", "--show-leak-kinds=definite",
+            "--errors-for-leak-kinds=definite", "--num-callers=30", "--child-silent-after-fork=yes",
+            "--suppressions=" + os.path.join(TOP, "tests", "valgrind.supp"), path]
 
 
 def base_environment():
@@ -41,7 +51,7 @@ def run_bfm(*args, env=None, timeout=60, cwd=None):
     """Runs `bfm ARGS` to its end; the result has returncode, stdout, stderr. Only `env` is set."""
     full = base_environment()
     full.update(env or {})
-    return subprocess.run([find_binary(), *args], env=full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    return subprocess.run([*command_of(find_binary()), *args], env=full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=timeout, cwd=cwd, check=False)
 
 
@@ -66,7 +76,7 @@ class BfmServer:
         })
         self.set_env(env or {})
         self.args = list(args)
-        self.command = command or [find_binary(), "serve"]
+        self.command = command or [*command_of(find_binary()), "serve"]
         self.url = "http://127.0.0.1:%d" % self.port
         self.client = Client("127.0.0.1", self.port, self.env.get("BFM_API_TOKEN"))
         self.process = None
@@ -157,7 +167,7 @@ class BfmServer:
             return [self._parse(line) for line in self.lines]
 
     def wait_log(self, predicate, timeout=30.0, what="a log line"):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * processes.SLOWER
         seen = 0
         with self._changed:
             while True:
@@ -180,7 +190,7 @@ class BfmServer:
     def wait_exit(self, timeout=60.0):
         """The exit status, once everything it said was read."""
         try:
-            self.process.wait(timeout)
+            self.process.wait(timeout * processes.SLOWER)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)
             self.process.wait(30)
