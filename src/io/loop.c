@@ -1,6 +1,8 @@
 #include "io/loop.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -13,7 +15,17 @@ struct loop {
     uv_check_t check;                /* after polling: tells the scheduler the time */
     uv_idle_t idle;                  /* active while tasks wait, so that polling does not */
     uint64_t turn_began_ns, idle_ns; /* hrtime and idle time when the last turn began */
-    uint64_t longest_ns;
+    uint64_t turn_cpu_ns;            /* the thread's time on a processor then */
+    uint64_t longest_ns, longest_cpu_ns;
+    uint64_t turns[LOOP_TURN_BOUNDS + 1], busy_ns; /* of loop_stats */
+    uint64_t recent_since_ns, recent_ns, before_ns;
+};
+
+const uint64_t loop_turn_bounds[LOOP_TURN_BOUNDS] = {100,   500,   1000,   5000,   10000,
+                                                     25000, 50000, 100000, 500000, 1000000};
+
+enum {
+    LOOP_RECENT_S = 60,
 };
 
 static void loop_on_idle(uv_idle_t *idle)
@@ -50,10 +62,45 @@ static void loop_arm(struct loop *loop)
         uv_timer_stop(&loop->timer);
 }
 
+static uint64_t loop_cpu_ns(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
 static void loop_begin_turn(struct loop *loop)
 {
     loop->turn_began_ns = uv_hrtime();
     loop->idle_ns = uv_metrics_idle_time(&loop->uv);
+    loop->turn_cpu_ns = loop_cpu_ns();
+}
+
+/* The longest turn of this minute and of the one before are kept. */
+static void loop_note_recent(struct loop *loop, uint64_t busy_ns)
+{
+    uint64_t age_ns = loop->turn_began_ns - loop->recent_since_ns;
+    uint64_t minute_ns = (uint64_t)LOOP_RECENT_S * 1000000000;
+
+    if (age_ns >= minute_ns) {
+        loop->before_ns = age_ns < 2 * minute_ns ? loop->recent_ns : 0;
+        loop->recent_ns = 0;
+        loop->recent_since_ns = loop->turn_began_ns;
+    }
+    if (busy_ns > loop->recent_ns)
+        loop->recent_ns = busy_ns;
+}
+
+static void loop_count_turn(struct loop *loop, uint64_t busy_ns)
+{
+    size_t at = 0;
+
+    while (at < LOOP_TURN_BOUNDS && busy_ns > loop_turn_bounds[at] * 1000)
+        at++;
+    loop->turns[at]++;
+    loop->busy_ns += busy_ns;
+    loop_note_recent(loop, busy_ns);
 }
 
 /* From one prepare to the next is a turn; what libuv did not spend waiting in it kept the loop
@@ -62,9 +109,13 @@ static void loop_measure_turn(struct loop *loop)
 {
     uint64_t turn = uv_hrtime() - loop->turn_began_ns;
     uint64_t waited = uv_metrics_idle_time(&loop->uv) - loop->idle_ns;
+    uint64_t cpu = loop_cpu_ns() - loop->turn_cpu_ns;
 
     if (turn > waited && turn - waited > loop->longest_ns)
         loop->longest_ns = turn - waited;
+    loop_count_turn(loop, turn > waited ? turn - waited : 0);
+    if (cpu > loop->longest_cpu_ns)
+        loop->longest_cpu_ns = cpu;
     loop_begin_turn(loop);
 }
 
@@ -154,10 +205,32 @@ uv_loop_t *loop_uv(struct loop *loop)
     return &loop->uv;
 }
 
+void loop_note_signal(struct loop *loop)
+{
+    loop_begin_turn(loop);
+}
+
 uint64_t loop_take_longest_us(struct loop *loop)
 {
     uint64_t longest = loop->longest_ns / 1000;
 
     loop->longest_ns = 0;
     return longest;
+}
+
+uint64_t loop_take_longest_cpu_us(struct loop *loop)
+{
+    uint64_t longest = loop->longest_cpu_ns / 1000;
+
+    loop->longest_cpu_ns = 0;
+    return longest;
+}
+
+void loop_get_stats(const struct loop *loop, struct loop_stats *out)
+{
+    uint64_t longest_ns = loop->recent_ns > loop->before_ns ? loop->recent_ns : loop->before_ns;
+
+    memcpy(out->turns, loop->turns, sizeof(out->turns));
+    out->busy_us = loop->busy_ns / 1000;
+    out->longest_us = longest_ns / 1000;
 }

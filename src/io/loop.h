@@ -24,8 +24,28 @@ void loop_destroy(struct loop *loop);
 struct sched *loop_sched(struct loop *loop);
 uv_loop_t *loop_uv(struct loop *loop); /* for io/ and driver/ only */
 
+/* For io/signals: a signal cuts libuv's waiting short, and libuv then forgets how long it waited.
+ * The turn's measure starts anew. */
+void loop_note_signal(struct loop *loop);
+
 /* The longest time one iteration kept the loop busy since the last call, in microseconds; starts
  * anew. */
 uint64_t loop_take_longest_us(struct loop *loop);
+/* The same of the processor's time alone: what the loop did itself, however busy the machine is. */
+uint64_t loop_take_longest_cpu_us(struct loop *loop);
+
+enum {
+    LOOP_TURN_BOUNDS = 10,
+};
+/* Upper bounds of `turns` below, in microseconds, but for the last. */
+extern const uint64_t loop_turn_bounds[LOOP_TURN_BOUNDS];
+
+/* How long iterations kept the loop busy, since it was created. */
+struct loop_stats {
+    uint64_t turns[LOOP_TURN_BOUNDS + 1];
+    uint64_t busy_us;
+    uint64_t longest_us; /* of the past one to two minutes */
+};
+void loop_get_stats(const struct loop *loop, struct loop_stats *out);
 
 #endif

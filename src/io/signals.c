@@ -4,11 +4,12 @@
 
 #include "base/mem.h"
 
-static const int signals_numbers[] = {SIGTERM, SIGINT};
+static const int signals_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
 struct signals {
     uv_signal_t handles[ARRAY_SIZE(signals_numbers)];
     size_t open;
+    struct loop *loop;
     void (*on_signal)(void *arg, int signum);
     void *arg;
 };
@@ -33,6 +34,7 @@ static void signals_on_signal(uv_signal_t *handle, int signum)
 {
     struct signals *signals = handle->data;
 
+    loop_note_signal(signals->loop);
     signals->on_signal(signals->arg, signum);
 }
 
@@ -43,6 +45,7 @@ struct signals *signals_start(struct loop *loop, void (*on_signal)(void *arg, in
 
     if (signals == NULL)
         return NULL;
+    signals->loop = loop;
     signals->on_signal = on_signal;
     signals->arg = arg;
     for (size_t i = 0; i < ARRAY_SIZE(signals->handles); i++) {

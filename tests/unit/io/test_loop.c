@@ -1,10 +1,14 @@
 /* The loop drives the scheduler: nothing deferred is lost, time passes, work comes back. */
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cmocka_all.h"
 #include "io/loop.h"
 #include "io/resolve.h"
+#include "io/signals.h"
 #include "io/work.h"
 
 static struct loop *loop;
@@ -86,6 +90,53 @@ static void test_longest_turn_is_seen(void **state)
     loop_run(loop);
     longest = loop_take_longest_us(loop);
     assert_in_range(longest, 30000, 900000);
+    assert_in_range(loop_take_longest_cpu_us(loop), 1, longest);
+    loop_destroy(loop);
+}
+
+static struct signals *signals;
+static struct timer until_signal = {.fire = on_fire}; /* signals alone keep no loop alive */
+
+static void on_signal(void *arg, int signum)
+{
+    (void)arg;
+    assert_int_equal(signum, SIGTERM);
+    ran++;
+    sched_stop_timer(loop_sched(loop), &until_signal);
+    signals_stop(signals);
+}
+
+static int interrupt(void *arg, struct err *err)
+{
+    const pthread_t *loop_thread = arg;
+
+    (void)err;
+    usleep(200 * 1000);
+    return pthread_kill(*loop_thread, SIGTERM);
+}
+
+static void on_interrupted(struct op *op, int rc)
+{
+    (void)op;
+    assert_int_equal(rc, 0);
+}
+
+/* A signal cuts the wait short; what was waited until then is no work. */
+static void test_wait_before_a_signal_is_no_turn(void **state)
+{
+    pthread_t self = pthread_self();
+    struct op op;
+
+    (void)state;
+    ran = 0;
+    loop = loop_create();
+    signals = signals_start(loop, on_signal, NULL);
+    sched_start_timer(loop_sched(loop), &until_signal, 5000);
+    op_init(&op, on_interrupted);
+    assert_int_equal(work_start(loop, &op, interrupt, &self), 0);
+    loop_run(loop);
+    assert_int_equal(ran, 1);
+    assert_in_range(loop_take_longest_us(loop), 0, 150000);
     loop_destroy(loop);
 }
 
@@ -149,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_task_of_the_last_close_callback_runs),
         cmocka_unit_test(test_timers_fire_when_due),
         cmocka_unit_test(test_longest_turn_is_seen),
+        cmocka_unit_test(test_wait_before_a_signal_is_no_turn),
         cmocka_unit_test(test_work_brings_its_result),
         cmocka_unit_test(test_numeric_hosts_need_no_lookup),
     };
