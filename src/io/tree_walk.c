@@ -29,34 +29,14 @@ static int walk_error(struct err *err, const char *path)
     return err_set(err, ERR_IO, "the folder %s cannot be read: %s", path, strerror(reason));
 }
 
-static int walk_grow(void **items, size_t *cap, size_t count, size_t size)
-{
-    size_t bigger = *cap > 0 ? *cap * 2 : 64;
-    void *moved;
-
-    if (count < *cap)
-        return 0;
-    moved = mem_realloc(*items, bigger * size);
-    if (moved == NULL)
-        return ERR_NOMEM;
-    *items = moved;
-    *cap = bigger;
-    return 0;
-}
-
-/* Notes an open folder. */
-static int walk_add_folder(struct tree_walk *walk, int fd, const char *path, struct err *err)
+static int walk_add_folder(struct tree_walk *walk, const char *path, struct err *err)
 {
     void *items = walk->folders;
-    struct stat st;
 
-    if (fstat(fd, &st) != 0)
-        return walk_error(err, path);
-    if (walk_grow(&items, &walk->folder_cap, walk->folder_count, sizeof(*walk->folders)) != 0)
+    if (mem_grow(&items, &walk->folder_cap, walk->folder_count, sizeof(*walk->folders)) != 0)
         return walk_nomem(err);
     walk->folders = items;
-    walk->folders[walk->folder_count++] = (struct tree_folder){
-        .path = path, .device = (uint64_t)st.st_dev, .inode = (uint64_t)st.st_ino};
+    walk->folders[walk->folder_count++] = (struct tree_folder){.path = path};
     return 0;
 }
 
@@ -105,7 +85,7 @@ static int walk_add_entry(struct tree_walk *walk, const char *folder, const char
     filename_parse(path, &parsed);
     if (parsed.role == FILENAME_OTHER)
         return walk_skip(walk, path, parsed.why_other, err);
-    if (walk_grow(&items, &walk->entry_cap, walk->entry_count, sizeof(*walk->entries)) != 0)
+    if (mem_grow(&items, &walk->entry_cap, walk->entry_count, sizeof(*walk->entries)) != 0)
         return walk_nomem(err);
     walk->entries = items;
     walk->entries[walk->entry_count++] = (struct tree_entry){
@@ -130,7 +110,7 @@ static int walk_list(struct tree_walk *walk, int fd, const char *path, walk_visi
         close(fd);
         return rc;
     }
-    rc = walk_add_folder(walk, fd, path, err);
+    rc = walk_add_folder(walk, path, err);
     while (rc == 0) {
         errno = 0;
         item = readdir(dir);
@@ -189,7 +169,7 @@ int tree_walk(struct tree_walk *walk, const char *root, const _Atomic bool *stop
     walk->root = open(root, WALK_FOLDER_FLAGS);
     if (walk->root < 0)
         return walk_error(err, "");
-    rc = walk_add_folder(walk, walk->root, "", err);
+    rc = walk_add_folder(walk, "", err);
     for (int kind = 0; rc == 0 && kind < BACKEND_KINDS; kind++) {
         const char *name = backend_kind_name((enum backend_kind)kind);
         int child = openat(walk->root, name, WALK_FOLDER_FLAGS);

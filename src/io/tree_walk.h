@@ -17,7 +17,6 @@
  */
 struct tree_folder {
     const char *path; /* below the root; "" is the root itself */
-    uint64_t device, inode;
 };
 
 struct tree_entry {

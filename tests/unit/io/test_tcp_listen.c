@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -166,6 +167,35 @@ static void test_hosts(void **state)
     fixture_close(&fixture);
 }
 
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, option, &value, &size), 0);
+    return value;
+}
+
+static void test_accepted_sockets_have_their_keep_alive(void **state)
+{
+    const struct keepalive keepalive = {
+        .idle_s = 40, .interval_s = 11, .count = 4, .user_timeout_ms = 1234};
+    struct fixture fixture;
+    int fd;
+
+    (void)state;
+    fixture_open(&fixture, "127.0.0.1");
+    assert_int_equal(tcp_listener_set_keepalive(fixture.listener, &keepalive), 0);
+    expect_reachable(&fixture, AF_INET);
+    fd = fixture.fds[0];
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 40);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), 11);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
+    fixture_close(&fixture);
+}
+
 static int warnings;
 
 static void count_line(void *arg, const char *line, size_t len)
@@ -245,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_everywhere),
         cmocka_unit_test(test_without_ipv6),
         cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_accepted_sockets_have_their_keep_alive),
         cmocka_unit_test(test_descriptors_out),
     };
 
