@@ -18,12 +18,25 @@ static bool pump_fill(struct pump *pump)
     return true;
 }
 
-static void pump_end(struct pump *pump)
+static void pump_finish(struct pump *pump)
 {
-    if (pump->streaming)
-        http_stream_end(pump->request);
     buf_free(&pump->buf);
     pump->done(pump);
+}
+
+static void pump_end(struct pump *pump)
+{
+    http_stream_end(pump->request);
+    pump_finish(pump);
+}
+
+/* Too late for another status: the peer sees an answer that breaks off. */
+static void pump_abort(struct pump *pump)
+{
+    log_write(LOG_ERROR, "answer cut short", LOG_STR("path", http_path(pump->request)),
+              LOG_STR("reason", err_code_text(pump->buf.rc)));
+    http_stream_abort(pump->request);
+    pump_finish(pump);
 }
 
 static void pump_on_drain(struct http_request *request)
@@ -60,11 +73,10 @@ static void pump_on_task(struct task *task)
     struct pump *pump = container_of(task, struct pump, task);
     bool more = pump_fill(pump);
 
-    if (pump->buf.rc != 0) { /* too late for a status: the peer sees JSON that breaks off */
-        log_write(LOG_ERROR, "answer cut short", LOG_STR("reason", err_code_text(pump->buf.rc)));
-        more = false;
-    }
-    pump_go_on(pump, more);
+    if (pump->buf.rc != 0)
+        pump_abort(pump);
+    else
+        pump_go_on(pump, more);
 }
 
 void pump_start(struct pump *pump, struct http_request *request, struct sched *sched)
@@ -76,9 +88,8 @@ void pump_start(struct pump *pump, struct http_request *request, struct sched *s
     pump->task.run = pump_on_task;
     buf_init(&pump->buf, PUMP_MAX);
     more = pump_fill(pump);
-    http_add_header(request, "Content-Type", ANSWER_JSON);
+    http_add_header(request, "Content-Type", pump->type != NULL ? pump->type : ANSWER_JSON);
     if (pump->buf.rc == 0 && more) {
-        pump->streaming = true;
         (void)http_stream_begin(request, pump->status, pump_on_drain); /* the write fails too */
         pump_go_on(pump, true);
         return;
@@ -87,5 +98,5 @@ void pump_start(struct pump *pump, struct http_request *request, struct sched *s
         http_respond_buf(request, pump->status, &pump->buf);
     else
         answer_nomem(request);
-    pump_end(pump);
+    pump_finish(pump);
 }

@@ -8,7 +8,6 @@
 #include "http/conn.h"
 
 enum {
-    ANSWER_HEAD_MAX = 128 * 1024,
     ANSWER_ERROR_MAX = 1024,
 };
 
@@ -48,8 +47,7 @@ int http_add_header(struct http_request *request, const char *name, const char *
     return buf_printf(&request->headers, "%s: %s\r\n", name, value);
 }
 
-/* Status line and headers. `framing` is a whole header line or "". */
-static int answer_put_head(struct http_request *request, const char *framing, struct buf *head)
+int http_answer_put_head(struct http_request *request, const char *framing, struct buf *head)
 {
     struct http_conn *conn = request->conn;
     const char *connection = "";
@@ -66,8 +64,7 @@ static int answer_put_head(struct http_request *request, const char *framing, st
     return request->headers.rc != 0 ? request->headers.rc : head->rc;
 }
 
-/* Settles what depends on status, method and connection. */
-static void answer_begin(struct http_request *request, int status)
+void http_answer_begin(struct http_request *request, int status)
 {
     struct http_conn *conn = request->conn;
 
@@ -113,8 +110,7 @@ void http_answer_no_memory(struct http_conn *conn)
         http_conn_next(conn);
 }
 
-/* Goes on after something was handed to the connection in ANSWERING. */
-static void answer_settle(struct http_conn *conn, int rc)
+void http_answer_settle(struct http_conn *conn, int rc)
 {
     if (rc != 0)
         http_conn_drop(conn, rc == ERR_NOMEM);
@@ -138,8 +134,8 @@ static void answer_send(struct http_request *request, const void *data, size_t l
         snprintf(framing, sizeof(framing), "Content-Length: %zu\r\n", len);
     if (request->bodiless)
         len = 0;
-    buf_init(&head, ANSWER_HEAD_MAX);
-    if (answer_put_head(request, framing, &head) != 0) {
+    buf_init(&head, HTTP_ANSWER_HEAD_MAX);
+    if (http_answer_put_head(request, framing, &head) != 0) {
         request->status = 503;
         http_answer_no_memory(conn);
     } else {
@@ -147,14 +143,14 @@ static void answer_send(struct http_request *request, const void *data, size_t l
         pieces[1] = (struct tcp_piece){data, len};
         request->body_sent = len;
         rc = http_conn_send(conn, pieces, len > 0 ? 2 : 1, len > 0 ? body : NULL);
-        answer_settle(conn, rc);
+        http_answer_settle(conn, rc);
     }
     buf_free(&head);
 }
 
 void http_respond(struct http_request *request, int status, const void *body, size_t len)
 {
-    answer_begin(request, status);
+    http_answer_begin(request, status);
     if (request->conn == NULL)
         http_request_free(request);
     else
@@ -166,7 +162,7 @@ void http_respond_buf(struct http_request *request, int status, struct buf *body
     struct buf taken = *body; /* `body` itself may live in the request's arena */
 
     buf_init(body, taken.max);
-    answer_begin(request, taken.rc == 0 ? status : 503);
+    http_answer_begin(request, taken.rc == 0 ? status : 503);
     if (request->conn == NULL) {
         http_request_free(request);
     } else if (taken.rc != 0) { /* it could not be made whole */
@@ -183,92 +179,11 @@ void http_answer_error(struct http_request *request, int status, const char *tex
     struct buf body;
 
     request->conn->last = true;
+    http_request_begin(request);
     buf_init(&body, ANSWER_ERROR_MAX);
     buf_puts(&body, "{");
     json_put_member(&body, "error", text);
     buf_puts(&body, "}");
     http_add_header(request, "Content-Type", "application/json; charset=utf-8");
     http_respond_buf(request, status, &body);
-}
-
-static int stream_break(struct http_conn *conn)
-{
-    conn->broken = true; /* not taken down here: the handler is told from the loop */
-    sched_defer(loop_sched(conn->server->loop), &conn->task);
-    return ERR_IO;
-}
-
-static int stream_send(struct http_conn *conn, const struct tcp_piece *pieces, size_t count)
-{
-    if (http_conn_send(conn, pieces, count, NULL) != 0)
-        return stream_break(conn);
-    if (http_conn_unsent(conn) > 0 && !conn->timer.armed)
-        http_conn_await_progress(conn);
-    return 0;
-}
-
-int http_stream_begin(struct http_request *request, int status,
-                      void (*drain)(struct http_request *request))
-{
-    struct http_conn *conn = request->conn;
-    bool chunked = request->message->minor > 0;
-    struct buf head;
-    int rc;
-
-    answer_begin(request, status);
-    request->streaming = true;
-    request->drain = drain;
-    if (conn == NULL)
-        return ERR_IO;
-    if (!chunked)
-        conn->last = true;
-    http_conn_move(conn, CONN_STREAMING);
-    buf_init(&head, ANSWER_HEAD_MAX);
-    if (answer_put_head(request, chunked ? "Transfer-Encoding: chunked\r\n" : "", &head) != 0)
-        rc = stream_break(conn);
-    else
-        rc = stream_send(conn, &(struct tcp_piece){head.data, head.len}, 1);
-    buf_free(&head);
-    return rc;
-}
-
-int http_stream_write(struct http_request *request, const void *data, size_t len)
-{
-    struct http_conn *conn = request->conn;
-    bool chunked = request->message->minor > 0;
-    struct tcp_piece pieces[3] = {{NULL, 0}, {data, len}, {"\r\n", 2}};
-    char size[24];
-
-    assert(request->streaming);
-    if (conn == NULL || conn->broken)
-        return ERR_IO;
-    if (request->waiting) /* the handler goes on though the peer is behind */
-        return stream_break(conn);
-    if (len == 0 || request->bodiless)
-        return 0;
-    snprintf(size, sizeof(size), "%zx\r\n", len);
-    pieces[0] = (struct tcp_piece){size, strlen(size)};
-    request->body_sent += len;
-    if (stream_send(conn, chunked ? pieces : pieces + 1, chunked ? 3 : 1) != 0)
-        return ERR_IO;
-    request->waiting = http_conn_unsent(conn) > conn->server->config.max_write_queue;
-    return request->waiting ? 1 : 0;
-}
-
-void http_stream_end(struct http_request *request)
-{
-    struct http_conn *conn = request->conn;
-    const struct tcp_piece end = {"0\r\n\r\n", 5};
-    bool chunked = request->message->minor > 0 && !request->bodiless;
-
-    assert(request->streaming);
-    if (conn == NULL) {
-        http_request_free(request);
-        return;
-    }
-    http_conn_move(conn, CONN_ANSWERING);
-    if (conn->broken)
-        http_conn_drop(conn, true);
-    else
-        answer_settle(conn, chunked ? http_conn_send(conn, &end, 1, NULL) : 0);
 }

@@ -107,12 +107,19 @@ void http_conn_next(struct http_conn *conn)
         sched_defer(loop_sched(conn->server->loop), &conn->task);
 }
 
+static bool conn_has_open_stream(const struct http_conn *conn)
+{
+    return conn->sm.state == CONN_STREAMING && conn->request->open;
+}
+
 void http_conn_stop(struct http_conn *conn)
 {
     if (conn->sm.state == CONN_IDLE && conn->pending.len == 0)
         http_conn_drop(conn, false);
     else if (conn->sm.state == CONN_LINGERING)
         http_conn_start_timer(conn, CONN_LINGER_STOP_MS);
+    else if (conn_has_open_stream(conn))
+        sched_defer(loop_sched(conn->server->loop), &conn->task);
 }
 
 static void conn_begin(struct http_conn *conn)
@@ -156,6 +163,7 @@ static size_t conn_read_request(struct http_conn *conn, const char *data, size_t
         http_answer_error(request, request->message->status, request->message->reason);
     } else if (parsed == HTTP_PARSED_ALL) {
         http_conn_move(conn, CONN_HANDLING);
+        http_request_begin(request);
         conn->server->handler(conn->server->arg, request);
     }
     return used;
@@ -201,14 +209,12 @@ static void conn_on_data(struct tcp *tcp, const char *data, size_t len)
     struct http_conn *conn = container_of(tcp, struct http_conn, tcp);
     size_t used;
 
-    if (conn->sm.state == CONN_LINGERING) {
+    if (!conn_wants_more(conn)) {
         conn->drained += len;
         if (conn->drained > CONN_LINGER_BYTES)
             http_conn_drop(conn, false);
         return;
     }
-    if (!conn_wants_more(conn))
-        return;
     used = conn_parse(conn, data, len);
     conn_keep(conn, data + used, len - used);
 }
@@ -221,6 +227,10 @@ static void conn_on_task(struct task *task)
 
     if (conn->broken) {
         http_conn_drop(conn, true);
+        return;
+    }
+    if (conn_has_open_stream(conn)) {
+        http_request_ask_end(conn->request);
         return;
     }
     buf_init(&conn->pending, bytes.max);
@@ -245,7 +255,8 @@ static void conn_on_end(struct tcp *tcp, int rc)
     struct http_conn *conn = container_of(tcp, struct http_conn, tcp);
 
     conn->eof = true;
-    if (rc != 0 || conn->sm.state == CONN_IDLE || conn->sm.state == CONN_LINGERING)
+    if (rc != 0 || conn->sm.state == CONN_IDLE || conn->sm.state == CONN_LINGERING ||
+        conn_has_open_stream(conn))
         http_conn_drop(conn, false);
     else if (conn->sm.state == CONN_READING)
         http_answer_error(conn->request, 400, "the request ended before it was complete");

@@ -11,6 +11,7 @@
 enum {
     HTTP_DATE_SIZE = 30,        /* "Sun, 06 Nov 1994 08:49:37 GMT" and NUL */
     HTTP_READ_SIZE = 16 * 1024, /* of the read buffer */
+    HTTP_ANSWER_HEAD_MAX = 128 * 1024,
 };
 
 struct http_server {
@@ -68,7 +69,7 @@ struct http_conn {
     size_t flying_at;   /* where that write began */
     uint64_t queued;    /* bytes ever given to tcp_write() */
     uint64_t sent_seen; /* how many of them were sent when the timer was started */
-    size_t drained;     /* bytes thrown away in LINGERING */
+    size_t drained;     /* bytes that came behind the last request: thrown away */
     bool refused;       /* one too many: gets 503 */
     bool last;          /* closes after the answer under way */
     bool eof;           /* the peer sends no more */
@@ -79,18 +80,22 @@ struct http_request {
     struct http_conn *conn; /* NULL once the peer is gone */
     struct http_message *message;
     struct arena arena;
-    struct buf headers; /* of the answer, "Name: value\r\n" */
-    void *data;
+    struct buf headers;   /* of the answer, "Name: value\r\n" */
+    size_t headers_begun; /* bytes of them that `begin` added */
+    void *data, *context;
     void (*gone)(struct http_request *request);
     void (*drain)(struct http_request *request);
     uint64_t start_ns;
     uint64_t body_sent;
     int status;
+    size_t max_pending; /* of a stream */
     bool streaming;
+    bool open;     /* a stream without an end of its own */
     bool bodiless; /* the answer has no body whatever the handler says */
     bool waiting;  /* http_stream_write() said 1 */
     bool held;     /* in a callback: freeing waits */
     bool ended;
+    bool begun; /* config.begin was told */
 };
 
 /* conn.c */
@@ -116,6 +121,12 @@ bool http_conn_made_progress(struct http_conn *conn);
 void http_conn_await_progress(struct http_conn *conn);
 
 /* answer.c */
+/* Settles what depends on status, method and connection. */
+void http_answer_begin(struct http_request *request, int status);
+/* Status line and headers. `framing` is a whole header line or "". */
+int http_answer_put_head(struct http_request *request, const char *framing, struct buf *head);
+/* Goes on after something was handed to the connection in ANSWERING. */
+void http_answer_settle(struct http_conn *conn, int rc);
 void http_answer_error(struct http_request *request, int status, const char *text);
 void http_answer_finish(struct http_request *request); /* every byte is with the kernel */
 /* Answers 503 and closes when there is no memory for anything better. */
@@ -124,8 +135,11 @@ void http_answer_no_memory(struct http_conn *conn);
 /* request.c */
 struct http_request *http_request_create(struct http_conn *conn);
 void http_request_free(struct http_request *request);
+void http_request_begin(struct http_request *request); /* once; no effect later */
 /* The peer is gone while the handler has the request: tells it. */
 void http_request_orphan(struct http_request *request);
+/* The server is stopping: tells the handler of an open stream, which then ends it. */
+void http_request_ask_end(struct http_request *request);
 
 /* server.c */
 const char *http_server_date(struct http_server *server);

@@ -39,19 +39,50 @@ void http_request_free(struct http_request *request)
     mem_free(request);
 }
 
+void http_request_begin(struct http_request *request)
+{
+    const struct http_server *server = request->conn->server;
+
+    if (request->begun || server->config.begin == NULL)
+        return;
+    request->begun = true;
+    server->config.begin(server->arg, request);
+    request->headers_begun = request->headers.len;
+}
+
+static void request_tell_gone(struct http_request *request)
+{
+    void (*gone)(struct http_request *) = request->gone;
+
+    request->gone = NULL; /* at most once */
+    if (gone != NULL)
+        gone(request);
+}
+
+static void request_release(struct http_request *request)
+{
+    request->held = false;
+    if (request->ended)
+        http_request_free(request);
+}
+
 void http_request_orphan(struct http_request *request)
 {
     request->conn = NULL;
     request->held = true;
-    if (request->gone != NULL)
-        request->gone(request);
+    request_tell_gone(request);
     if (request->waiting && !request->ended) {
         request->waiting = false;
         request->drain(request);
     }
-    request->held = false;
-    if (request->ended)
-        http_request_free(request);
+    request_release(request);
+}
+
+void http_request_ask_end(struct http_request *request)
+{
+    request->held = true;
+    request_tell_gone(request);
+    request_release(request);
 }
 
 const char *http_method(const struct http_request *request)
@@ -98,6 +129,16 @@ void http_set_data(struct http_request *request, void *data)
 void *http_data(const struct http_request *request)
 {
     return request->data;
+}
+
+void http_set_context(struct http_request *request, void *context)
+{
+    request->context = context;
+}
+
+void *http_context(const struct http_request *request)
+{
+    return request->context;
 }
 
 void http_on_gone(struct http_request *request, void (*gone)(struct http_request *request))

@@ -1,6 +1,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/conn.h"
 
@@ -45,6 +46,8 @@ int http_server_start(struct loop *loop, const struct http_config *config, http_
                            &server->listener, err);
     if (rc != 0)
         goto err_after_buffer;
+    if (tcp_listener_set_keepalive(server->listener, &config->keepalive) != 0)
+        log_write(LOG_WARN, "connections are accepted without keep-alive: the system refuses it");
     server->loop = loop;
     server->config = *config;
     server->config.host = NULL; /* the caller's memory */

@@ -94,7 +94,7 @@ static void write_resume_stream(struct http_conn *conn)
 
     if (http_conn_unsent(conn) == 0)
         sched_stop_timer(loop_sched(conn->server->loop), &conn->timer);
-    if (!request->waiting || http_conn_unsent(conn) > conn->server->config.max_write_queue / 2)
+    if (!request->waiting || http_conn_unsent(conn) > request->max_pending / 2)
         return;
     request->waiting = false;
     request->drain(request);
