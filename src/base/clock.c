@@ -34,6 +34,86 @@ void clock_format(int64_t wall_us, char out[CLOCK_RFC3339_SIZE])
     strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
+/* `count` digits at *text as a number, which is passed over; false if there are fewer. */
+static bool clock_take_digits(const char **text, size_t count, int *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < count; i++, (*text)++) {
+        if (**text < '0' || **text > '9')
+            return false;
+        *out = *out * 10 + (**text - '0');
+    }
+    return true;
+}
+
+static bool clock_take_any(const char **text, const char *set)
+{
+    if (**text == '\0' || strchr(set, **text) == NULL)
+        return false;
+    (*text)++;
+    return true;
+}
+
+/* The digits behind the point of a second, if there is one. */
+static bool clock_take_fraction(const char **text, int64_t *out_us)
+{
+    size_t digits;
+    int value;
+
+    *out_us = 0;
+    if (!clock_take_any(text, "."))
+        return true;
+    digits = strspn(*text, "0123456789");
+    if (digits == 0 || digits > 9 || !clock_take_digits(text, digits, &value))
+        return false;
+    *out_us = value;
+    for (; digits < 6; digits++)
+        *out_us *= 10;
+    for (; digits > 6; digits--)
+        *out_us /= 10;
+    return true;
+}
+
+static bool clock_take_offset(const char **text, int64_t *out_seconds)
+{
+    bool is_west = **text == '-';
+    int hours, minutes;
+
+    *out_seconds = 0;
+    if (clock_take_any(text, "Zz"))
+        return true;
+    if (!clock_take_any(text, "+-") || !clock_take_digits(text, 2, &hours) ||
+        !clock_take_any(text, ":") || !clock_take_digits(text, 2, &minutes) || hours > 23 ||
+        minutes > 59)
+        return false;
+    *out_seconds = (int64_t)(hours * 60 + minutes) * 60 * (is_west ? -1 : 1);
+    return true;
+}
+
+bool clock_parse_rfc3339(const char *text, int64_t *out_us)
+{
+    struct tm tm = {0}, again;
+    int64_t fraction_us, offset, leap;
+
+    if (!clock_take_digits(&text, 4, &tm.tm_year) || !clock_take_any(&text, "-") ||
+        !clock_take_digits(&text, 2, &tm.tm_mon) || !clock_take_any(&text, "-") ||
+        !clock_take_digits(&text, 2, &tm.tm_mday) || !clock_take_any(&text, "Tt ") ||
+        !clock_take_digits(&text, 2, &tm.tm_hour) || !clock_take_any(&text, ":") ||
+        !clock_take_digits(&text, 2, &tm.tm_min) || !clock_take_any(&text, ":") ||
+        !clock_take_digits(&text, 2, &tm.tm_sec) || !clock_take_fraction(&text, &fraction_us) ||
+        !clock_take_offset(&text, &offset) || *text != '\0')
+        return false;
+    if (tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+        return false;
+    leap = tm.tm_sec == 60;
+    tm.tm_sec -= (int)leap;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    again = tm;
+    *out_us = ((int64_t)timegm(&again) + leap - offset) * 1000000 + fraction_us;
+    return again.tm_mday == tm.tm_mday && again.tm_mon == tm.tm_mon; /* else no such day */
+}
+
 /* Milliseconds per unit at the start of `text`, 0 if there is no unit; *len is the unit's length.
  */
 static double clock_unit(const char *text, size_t *len)

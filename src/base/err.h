@@ -25,7 +25,10 @@
     X(STORE, -14, "the state database is not usable")   \
     X(SHUTDOWN, -15, "the server is stopping")          \
     X(UNSUPPORTED, -16, "not supported")                \
-    X(DEPENDENCY, -17, "a dependency is not satisfied")
+    X(DEPENDENCY, -17, "a dependency is not satisfied") \
+    X(FORBIDDEN, -18, "not allowed")                    \
+    X(MISMATCH, -19, "it stands for something else")    \
+    X(HALTED, -20, "left alone because others failed")
 
 enum err_code {
 #define ERR_ENUM(name, code, text) ERR_##name = (code),

@@ -98,6 +98,69 @@ static void test_utf8_cut(void **state)
     }
 }
 
+static void test_times_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t us;
+    } good[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2025-01-01T12:00:00Z", INT64_C(1735732800000000)},
+        {"2025-01-01t12:00:00z", INT64_C(1735732800000000)},
+        {"2025-01-01 13:30:00.5+01:30", INT64_C(1735732800500000)},
+        {"2025-01-01T10:00:00.123456789-02:00", INT64_C(1735732800123456)},
+        {"2024-02-29T00:00:00Z", INT64_C(1709164800000000)},
+        {"2016-12-31T23:59:60Z", INT64_C(1483228800000000)},
+    };
+    static const char *const bad[] = {
+        "",
+        "2025-01-01",
+        "2025-01-01T12:00:00",
+        "2025-02-29T00:00:00Z",
+        "2025-13-01T00:00:00Z",
+        "2025-00-10T00:00:00Z",
+        "2025-01-01T24:00:00Z",
+        "2025-01-01T00:60:00Z",
+        "2025-01-01T00:00:61Z",
+        "2025-1-01T00:00:00Z",
+        "2025-01-01T00:00:00.Z",
+        "2025-01-01T00:00:00.1234567890Z",
+        "2025-01-01T00:00:00+0100",
+        "2025-01-01T00:00:00Zx",
+        "2025-01-01T00:00:00+24:00",
+        "2025-01-00T00:00:00Z",
+    };
+    int64_t us;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        if (!clock_parse_rfc3339(good[i].text, &us) || us != good[i].us)
+            fail_msg("%s", good[i].text);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (clock_parse_rfc3339(bad[i], &us))
+            fail_msg("%s", bad[i]);
+}
+
+static void test_digests_are_found(void **state)
+{
+    struct hash_sha256 table[3], wanted;
+    char hex[HASH_SHA256_HEX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        assert_int_equal(hash_sha256("abc", i, &table[i]), 0);
+    assert_int_equal(hash_sha256_hex("ab", 2, hex), 0);
+    assert_true(hash_sha256_parse(hex, &wanted));
+    assert_int_equal(hash_find_const_time(table, 3, &wanted), 2);
+    wanted.bytes[31] ^= 1;
+    assert_int_equal(hash_find_const_time(table, 3, &wanted), 3);
+    assert_int_equal(hash_find_const_time(table, 0, &wanted), 0);
+    hex[0] = 'G';
+    assert_false(hash_sha256_parse(hex, &wanted));
+    assert_false(hash_sha256_parse("00", &wanted));
+}
+
 static void test_hashes(void **state)
 {
     static const char key[] = "20250101120000_create_users_postgresql_core\0core\0core";
@@ -164,9 +227,10 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_durations), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_utf8),      cmocka_unit_test(test_utf8_cut),
-        cmocka_unit_test(test_hashes),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_durations),      cmocka_unit_test(test_times),
+        cmocka_unit_test(test_utf8),           cmocka_unit_test(test_utf8_cut),
+        cmocka_unit_test(test_times_are_read), cmocka_unit_test(test_digests_are_found),
+        cmocka_unit_test(test_hashes),         cmocka_unit_test(test_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
