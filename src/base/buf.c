@@ -35,7 +35,7 @@ int buf_reserve(struct buf *buf, size_t len)
         return buf->rc;
     if (len > buf->max - buf->len)
         return buf->rc = ERR_LIMIT;
-    if (buf->len + len < buf->cap)
+    if (buf->data != NULL && buf->len + len < buf->cap)
         return 0;
     while (cap <= buf->len + len)
         cap += cap / 2;

@@ -3,6 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+
+enum {
+    MEM_GROW_FIRST = 32, /* items */
+};
+
 /* Allocations left until one fails; 0: none does. Atomic because loading runs on pool threads too.
  */
 static _Atomic uint64_t fail_countdown;
@@ -71,6 +77,23 @@ char *mem_strndup(const char *text, size_t len)
         memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
+}
+
+int mem_grow(void **items, size_t *cap, size_t count, size_t size)
+{
+    size_t bigger = *cap > 0 ? *cap * 2 : MEM_GROW_FIRST;
+    void *moved;
+
+    if (count < *cap)
+        return 0;
+    if (bigger > SIZE_MAX / size)
+        return ERR_NOMEM;
+    moved = mem_realloc(*items, bigger * size);
+    if (moved == NULL)
+        return ERR_NOMEM;
+    *items = moved;
+    *cap = bigger;
+    return 0;
 }
 
 void mem_free(void *ptr)

@@ -15,6 +15,9 @@ void *mem_realloc(void *ptr, size_t size);
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 void mem_free(void *ptr);
+/* Makes room for one more item of `size` bytes in an array that doubles, beginning with 32: *items
+ * may move. 0 or ERR_NOMEM. */
+int mem_grow(void **items, size_t *cap, size_t count, size_t size);
 
 /*
  * For tests: allocation number `nth` (1 = the next one) and, with `sticky`, all later ones return

@@ -29,29 +29,13 @@ struct builder {
     size_t groups;
 };
 
-/* Makes room for one more item in a growing array. */
-static int builder_grow(void **items, size_t *cap, size_t count, size_t size)
-{
-    size_t bigger = *cap > 0 ? *cap * 2 : 32;
-    void *moved;
-
-    if (count < *cap)
-        return 0;
-    moved = mem_realloc(*items, bigger * size);
-    if (moved == NULL)
-        return ERR_NOMEM;
-    *items = moved;
-    *cap = bigger;
-    return 0;
-}
-
 static int builder_add_found(struct builder *b, const struct migration *migration, bool selected)
 {
     void *items = b->found;
 
     if (b->place[migration->index] != 0)
         return 0;
-    if (builder_grow(&items, &b->found_cap, b->found_count, sizeof(*b->found)) != 0)
+    if (mem_grow(&items, &b->found_cap, b->found_count, sizeof(*b->found)) != 0)
         return ERR_NOMEM;
     b->found = items;
     b->found[b->found_count] = (struct found){.migration = migration, .selected = selected};
@@ -66,7 +50,7 @@ static int builder_add_edge(struct builder *b, const struct migration *to,
 
     if (b->edge_count == PLAN_EDGES_MAX)
         return ERR_LIMIT;
-    if (builder_grow(&items, &b->edge_cap, b->edge_count, sizeof(*b->edges)) != 0)
+    if (mem_grow(&items, &b->edge_cap, b->edge_count, sizeof(*b->edges)) != 0)
         return ERR_NOMEM;
     b->edges = items;
     b->edges[b->edge_count++] =
@@ -80,7 +64,7 @@ static int builder_add_missing(struct builder *b, size_t from, const struct depe
 {
     void *items = b->missing;
 
-    if (builder_grow(&items, &b->missing_cap, b->missing_count, sizeof(*b->missing)) != 0)
+    if (mem_grow(&items, &b->missing_cap, b->missing_count, sizeof(*b->missing)) != 0)
         return ERR_NOMEM;
     b->missing = items;
     b->missing[b->missing_count++] = (struct plan_missing){.node = from, .dependency = dependency};

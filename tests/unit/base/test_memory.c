@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
 
@@ -111,6 +112,34 @@ struct item {
     struct list link;
 };
 
+static void test_arrays_grow(void **state)
+{
+    uint64_t *numbers = NULL;
+    void *items = NULL;
+    size_t cap = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++) {
+        assert_int_equal(mem_grow(&items, &cap, i, sizeof(*numbers)), 0);
+        assert_true(cap > i);
+        numbers = items;
+        numbers[i] = i;
+    }
+    assert_int_equal(cap, 1024);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(numbers[i], i);
+    mem_fail_at(1, 0);
+    assert_int_equal(mem_grow(&items, &cap, cap - 1, sizeof(*numbers)), 0); /* there is room */
+    assert_int_equal(mem_grow(&items, &cap, cap, sizeof(*numbers)), ERR_NOMEM);
+    mem_fail_at(0, 0);
+    assert_ptr_equal(items, numbers);
+    assert_int_equal(cap, 1024);
+    mem_free(items);
+    items = NULL;
+    cap = SIZE_MAX / 4;
+    assert_int_equal(mem_grow(&items, &cap, cap, sizeof(*numbers)), ERR_NOMEM);
+}
+
 static void test_list_order(void **state)
 {
     struct item items[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
@@ -150,7 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arena_pieces),        cmocka_unit_test(test_arena_adopt),
         cmocka_unit_test(test_arena_out_of_memory), cmocka_unit_test(test_mem_fails_on_demand),
-        cmocka_unit_test(test_list_order),
+        cmocka_unit_test(test_arrays_grow),         cmocka_unit_test(test_list_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
