@@ -126,6 +126,52 @@ int sql_check(const struct sql_scan *scan, const char *text, size_t len, struct 
     return 0;
 }
 
+/* --- functions that leave something on their session --- */
+
+static bool check_has_prefix(const char *name, size_t len, const char *const *prefixes,
+                             size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(prefixes[i]);
+
+        if (len >= n && strncasecmp(name, prefixes[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool check_is_session_name(const char *name, size_t len)
+{
+    static const char *const prefixes[] = {"pg_advisory_lock",   "pg_try_advisory_lock",
+                                           "pg_advisory_unlock", "set_config",
+                                           "dblink_connect",     "setseed"};
+
+    return len > 4 && strchr("pPsSdD", name[0]) != NULL &&
+           check_has_prefix(name, len, prefixes, ARRAY_SIZE(prefixes));
+}
+
+static bool check_is_session_call(const char *name)
+{
+    return check_is_session_name(name, strlen(name));
+}
+
+/* An identifier that hides its letters: U&"\0061" */
+static bool check_is_hidden_name(const char *text, const struct sql_token *token)
+{
+    return token->kind == SQL_UNICODE && token->end - token->start > 2 &&
+           text[token->start + 2] == '"';
+}
+
+static bool check_may_be_session_call(const char *text, const struct sql_token *token)
+{
+    size_t start = token->start + (token->kind == SQL_QUOTED);
+
+    if (check_is_hidden_name(text, token))
+        return true;
+    return (token->kind == SQL_WORD || token->kind == SQL_QUOTED) &&
+           check_is_session_name(text + start, token->end - start);
+}
+
 /* --- scripts without a transaction --- */
 
 static bool check_is_temporary(const char *text, const struct sql_token *token)
@@ -166,14 +212,56 @@ static bool check_needs_session(const struct sql_scan *scan, const struct sql_sp
            check_makes_temporary(scan, span, text);
 }
 
+/* Where the parser cannot tell: in these, a name with parentheses is rather one than a call. */
+static bool check_is_about_functions(const char *text, const struct sql_token *const *lead)
+{
+    static const char *const words[] = {"create", "alter",   "drop",    "grant",
+                                        "revoke", "comment", "security"};
+
+    return check_is_any(text, lead[0], words, ARRAY_SIZE(words));
+}
+
+/* The name of a function that is called and leaves something on its session, or NULL. */
+static const struct sql_token *check_find_session_call(const struct sql_scan *scan,
+                                                       const struct sql_span *span,
+                                                       const char *text,
+                                                       const struct sql_token *const *lead)
+{
+    const struct sql_token *name = NULL;
+    size_t start = scan->tokens[span->first].start, at;
+
+    for (at = span->first; at < span->last && name == NULL; at++)
+        if (check_may_be_session_call(text, &scan->tokens[at]))
+            name = &scan->tokens[at];
+    if (name == NULL)
+        return NULL;
+    switch (sql_find_calls(text + start, scan->tokens[span->last - 1].end - start,
+                           check_is_session_call)) {
+    case SQL_CALLS_NONE:
+        return NULL;
+    case SQL_CALLS_SOME:
+        return name;
+    case SQL_CALLS_UNKNOWN:
+        break;
+    }
+    if (check_is_about_functions(text, lead) || check_is_hidden_name(text, name) ||
+        check_next(scan, span, &at)->kind != SQL_OPEN)
+        return NULL;
+    return name;
+}
+
 int sql_check_outside(const struct sql_scan *scan, const char *text, struct err *err)
 {
     for (size_t n = 0; n < scan->span_count; n++) {
-        const struct sql_token *lead[CHECK_LEAD];
+        const struct sql_span *span = &scan->spans[n];
+        const struct sql_token *lead[CHECK_LEAD], *why;
 
-        check_lead(scan, &scan->spans[n], lead);
-        if (check_needs_session(scan, &scan->spans[n], text, lead))
-            return check_refuse(err, text, lead[0], n,
+        check_lead(scan, span, lead);
+        why = check_needs_session(scan, span, text, lead)
+                  ? lead[0]
+                  : check_find_session_call(scan, span, text, lead);
+        if (why != NULL)
+            return check_refuse(err, text, why, n,
                                 "settings, temporary tables, prepared statements, cursors and "
                                 "locks do not last from one statement to the next with "
                                 "bfm-transaction: off; use the headers bfm-lock-timeout and "
@@ -186,26 +274,13 @@ int sql_check_outside(const struct sql_scan *scan, const char *text, struct err 
 /* Words that make any statement suspect, as functions or as what CREATE makes. */
 static bool check_is_suspect(const char *text, const struct sql_token *token)
 {
-    static const char *const prefixes[] = {"pg_advisory_lock", "pg_try_advisory_lock", "pg_temp",
-                                           "set_config",       "dblink_connect",       "setseed"};
-    size_t start = token->start, len;
+    static const char *const temporary[] = {"pg_temp"};
+    size_t start = token->start + (token->kind == SQL_QUOTED);
 
-    if (token->kind == SQL_QUOTED)
-        start++;
-    else if (token->kind != SQL_WORD)
-        return false;
-    len = token->end - start;
-    if (len < 4 || strchr("pPsStTdD", text[start]) == NULL)
-        return false;
-    if (sql_token_is(text, token, "temp") || sql_token_is(text, token, "temporary"))
+    if (check_may_be_session_call(text, token) || check_is_temporary(text, token))
         return true;
-    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
-        size_t n = strlen(prefixes[i]);
-
-        if (len >= n && strncasecmp(text + start, prefixes[i], n) == 0)
-            return true;
-    }
-    return false;
+    return (token->kind == SQL_WORD || token->kind == SQL_QUOTED) &&
+           check_has_prefix(text + start, token->end - start, temporary, ARRAY_SIZE(temporary));
 }
 
 static bool check_is_clean_lead(const char *text, const struct sql_token *const *lead)

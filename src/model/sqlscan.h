@@ -10,8 +10,8 @@
 
 /*
  * The tokens of SQL text, by libpg_query's scanner: the server's own lexer, so that strings, dollar
- * quotes and nested comments end where the server thinks they end. This pair of files is the only
- * one that knows that library.
+ * quotes and nested comments end where the server thinks they end. sqlscan.c and sqlcalls.c are the
+ * only files that know that library.
  */
 enum sql_dialect {
     SQL_POSTGRESQL,
@@ -83,6 +83,19 @@ struct sql_range {
  * does not know the syntax, which says nothing about the server; ERR_NOMEM.
  */
 int sql_parse_ranges(const char *text, struct sql_range **out, size_t *count);
+
+/*
+ * Whether running one statement calls a function that `wanted` says yes to (it gets the name
+ * without its schema, as the server understands it). A set_config() for the transaction alone does
+ * not count, nor what a function, view or rule is only defined to call. UNKNOWN when the parser
+ * does not know the syntax, the statement is longer than 8 KiB, or memory is out. sqlcalls.c
+ */
+enum sql_calls {
+    SQL_CALLS_NONE,
+    SQL_CALLS_SOME,
+    SQL_CALLS_UNKNOWN,
+};
+enum sql_calls sql_find_calls(const char *text, size_t len, bool (*wanted)(const char *name));
 
 /* Whether a lower-case word must be quoted to be an identifier anywhere. */
 bool sql_is_keyword(const char *word);

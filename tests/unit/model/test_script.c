@@ -73,17 +73,41 @@ static void test_outside_of_transactions(void **state)
                                           "CREATE LOCAL TEMPORARY TABLE t (a int)",
                                           "SELECT 1 INTO TEMP t",
                                           "WITH a AS (SELECT 1) SELECT * INTO TEMPORARY t FROM a"};
+    static const struct {
+        const char *text, *name;
+    } calls[] = {
+        {"SELECT set_config('work_mem', '1MB', false)", "set_config"},
+        {"SELECT 1, (SELECT pg_catalog.SET_CONFIG('a', b, c)) FROM t", "SET_CONFIG"},
+        {"SELECT pg_advisory_lock(1)", "pg_advisory_lock"},
+        {"SELECT \"pg_advisory_lock_shared\"(1, 2)", "\"pg_advisory_lock_shared\""},
+        {"SELECT U&\"pg\\005fadvisory_lock\"(1)", "U&\"pg\\005fadvisory_lock\""},
+        {"INSERT INTO t SELECT a FROM u WHERE pg_try_advisory_lock(a)", "pg_try_advisory_lock"},
+        {"UPDATE t SET a = 1 RETURNING pg_advisory_unlock(a)", "pg_advisory_unlock"},
+        {"CREATE TABLE t AS SELECT set_config('a', 'b', false)", "set_config"},
+        {"CALL p(set_config('a', 'b', false))", "set_config"},
+        {"SELECT {{.Schema}}.f(set_config /* x */ ('a', 'b', false))",
+         "set_config"}, /* no parser */
+    };
     static const char *const allowed[] = {"ALTER TABLE t SET (fillfactor = 50)",
                                           "ALTER ROLE x SET work_mem = '1MB'",
                                           "UPDATE t SET a = 1",
                                           "CREATE TABLE temp (temporary int, a int)",
                                           "SELECT temp FROM temporary",
-                                          "CREATE FUNCTION f() RETURNS int LANGUAGE sql "
-                                          "SET search_path = x AS $$ SELECT 1 $$",
+                                          ("CREATE FUNCTION f() RETURNS int LANGUAGE sql "
+                                           "SET search_path = x AS $$ SELECT 1 $$"),
                                           "DO $$ BEGIN SET LOCAL work_mem = '1MB'; END $$",
                                           "CREATE INDEX CONCURRENTLY i ON t (a)",
                                           "VACUUM t",
-                                          "SELECT 1 FROM set"};
+                                          "SELECT 1 FROM set",
+                                          "SELECT set_config('work_mem', '1MB', true)",
+                                          "SELECT pg_advisory_xact_lock(1)",
+                                          "SELECT set_config FROM pg_advisory_lock",
+                                          "SELECT 'set_config(a)' -- set_config(b)",
+                                          "GRANT ALL ON FUNCTION set_config(text, text, bool) TO x",
+                                          "DROP FUNCTION {{.Schema}}.pg_advisory_lock(int)",
+                                          "CREATE VIEW v AS SELECT pg_advisory_lock(1)",
+                                          ("CREATE FUNCTION f() RETURNS bool LANGUAGE sql BEGIN "
+                                           "ATOMIC SELECT pg_try_advisory_lock(1); END")};
     struct tree tree = {0};
     char text[300], reason[600];
 
@@ -96,6 +120,12 @@ static void test_outside_of_transactions(void **state)
         assert_reason(tree_of_sql(&tree, text), reason);
         assert_int_equal(tree.registry->migrations[0]->up.statement_count, 0);
         assert_runs(tree_of_sql(&tree, refused[i]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+        snprintf(text, sizeof(text), "-- bfm-transaction: off\nVACUUM t;\n%s", calls[i].text);
+        snprintf(reason, sizeof(reason), AT "3: %s: " OUTSIDE_REASON, calls[i].name);
+        assert_reason(tree_of_sql(&tree, text), reason);
+        assert_runs(tree_of_sql(&tree, calls[i].text));
     }
     for (size_t i = 0; i < ARRAY_SIZE(allowed); i++) {
         snprintf(text, sizeof(text), "-- bfm-transaction: off\n%s", allowed[i]);

@@ -263,6 +263,7 @@ static void test_dirties_session(void **state)
         "UPDATE t SET a = pg_try_advisory_lock(1)",
         "DELETE FROM t WHERE PG_CATALOG.SET_CONFIG('a', 'b', false) = ''",
         "WITH x AS (SELECT 1) SELECT * FROM x",
+        "UPDATE t SET a = U&\"pg\\005fadvisory_lock\"(1)",
         "{{.Schema}} x",
         "FROB",
     };
