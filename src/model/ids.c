@@ -7,18 +7,32 @@ enum {
     IDS_INPUT_MAX = 1024, /* longer than any ID with any schema */
 };
 
+#define IDS_SPECIFIC_FORM "%s_%s"
+#define IDS_BRIEF_FORM    "%s_%s_%s_%s"
+
 char *ids_schema_specific(struct arena *arena, const struct migration *migration,
                           const char *schema)
 {
-    return arena_printf(arena, "%s_%s", schema, migration->id);
+    return arena_printf(arena, IDS_SPECIFIC_FORM, schema, migration->id);
+}
+
+void ids_put_schema_specific(struct buf *out, const struct migration *migration, const char *schema)
+{
+    buf_printf(out, IDS_SPECIFIC_FORM, schema, migration->id);
 }
 
 char *ids_brief(struct arena *arena, const struct migration *migration)
 {
     if (migration->schema[0] == '\0' || migration->table[0] == '\0')
         return NULL;
-    return arena_printf(arena, "%s_%s_%s_%s", migration->schema, migration->table,
+    return arena_printf(arena, IDS_BRIEF_FORM, migration->schema, migration->table,
                         migration->version, migration->name);
+}
+
+void ids_put_brief(struct buf *out, const struct migration *migration)
+{
+    buf_printf(out, IDS_BRIEF_FORM, migration->schema, migration->table, migration->version,
+               migration->name);
 }
 
 char *ids_normalize_schema(struct arena *arena, const char *schema)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "model/registry.h"
 
 /* IDs of bfm-api.md §3.4. The identity of an execution is (base ID, schema); these strings are for
@@ -17,6 +18,11 @@ char *ids_schema_specific(struct arena *arena, const struct migration *migration
 /* "{schema}_{table}_{version}_{name}"; NULL also if the migration declares no schema or no table.
  */
 char *ids_brief(struct arena *arena, const struct migration *migration);
+
+/* The same, appended; for a brief ID the migration must declare schema and table. */
+void ids_put_schema_specific(struct buf *out, const struct migration *migration,
+                             const char *schema);
+void ids_put_brief(struct buf *out, const struct migration *migration);
 
 enum ids_form {
     IDS_BASE,

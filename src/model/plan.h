@@ -34,6 +34,7 @@ struct plan_filter {
     size_t table_count;
     const char *const *tags; /* "key=value" as given */
     size_t tag_count;
+    bool fixed_only; /* only what declares a schema */
 };
 
 /* Whether every tag is well-formed; ERR_INVALID naming the first that is not, ERR_LIMIT for more
@@ -144,11 +145,19 @@ int plan_make(const struct plan_graph *graph, const uint8_t *applied, const uint
               struct plan *plan, struct err *err);
 void plan_free(struct plan *plan);
 
-/* Applied migrations that depend on `migration` for the schema: used to refuse an undo (bfm-api.md
- * §6.3). Fills *out (in `arena`) with the registry's migrations that have an edge to it, directly
- * and in registry order; the caller knows which are applied. Returns 0 or ERR_NOMEM. */
+/* Who depends on a migration. `others` are all the matches of a simple dependency, any of which is
+ * enough: one of them that is applied in its place lets the migration go. The migration itself and
+ * the dependent may be among them and do not count. Empty where nothing else will do. */
+struct plan_dependent {
+    const struct migration *migration;
+    const struct migration *const *others;
+    size_t other_count;
+};
+
+/* Who depends directly on `migration`, in registry order; the caller knows who of them is applied
+ * (bfm-api.md §6.3). Fills *out, in `arena`. Returns 0 or ERR_NOMEM. */
 int plan_dependents(const struct registry *registry, const struct migration *migration,
-                    struct arena *arena, const struct migration ***out, size_t *count);
+                    struct arena *arena, const struct plan_dependent **out, size_t *count);
 
 /* Whether `dependency` names `candidate` (bfm-api.md §6.4). */
 bool plan_dependency_matches(const struct dependency *dependency,

@@ -126,7 +126,8 @@ static bool filter_matches_backend(const char *wanted, enum backend_kind actual)
 
 bool plan_filter_matches(const struct plan_filter *filter, const struct migration *migration)
 {
-    return filter_matches_text(filter->connection, migration->connection) &&
+    return (!filter->fixed_only || migration_is_fixed(migration)) &&
+           filter_matches_text(filter->connection, migration->connection) &&
            filter_matches_text(filter->version, migration->version) &&
            filter_matches_text(filter->schema, migration->schema) &&
            filter_matches_backend(filter->backend, migration->backend) &&
