@@ -3,7 +3,7 @@
 
 #include "io/loop.h"
 
-/* SIGTERM and SIGINT, delivered on the loop. They do not keep the loop running. */
+/* SIGTERM, SIGINT and SIGHUP, delivered on the loop. They do not keep the loop running. */
 struct signals;
 
 /* NULL when memory or file descriptors are out. `on_signal` is called for each, any number of

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "io/keepalive.h"
 #include "io/loop.h"
 
 /*
@@ -22,6 +23,8 @@ struct tcp_listener;
 int tcp_listener_open(struct loop *loop, const char *host, unsigned port,
                       void (*on_connection)(void *arg, int fd), void *arg,
                       struct tcp_listener **out, struct err *err);
+/* For what is accepted from now on. 0 or ERR_IO. */
+int tcp_listener_set_keepalive(struct tcp_listener *listener, const struct keepalive *keepalive);
 unsigned tcp_listener_port(const struct tcp_listener *listener);
 /* The port is free again on return. `on_closed` comes later; the listener is gone then. */
 void tcp_listener_close(struct tcp_listener *listener, void (*on_closed)(void *arg));

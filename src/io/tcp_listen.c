@@ -211,6 +211,11 @@ err_after_alloc:
     return rc;
 }
 
+int tcp_listener_set_keepalive(struct tcp_listener *listener, const struct keepalive *keepalive)
+{
+    return keepalive_set(listener->fd, keepalive);
+}
+
 unsigned tcp_listener_port(const struct tcp_listener *listener)
 {
     union listen_address address = {0};
