@@ -154,6 +154,17 @@ int json_put_string(struct buf *buf, const char *text)
     return json_put_string_n(buf, text, strlen(text));
 }
 
+int json_put_array(struct buf *buf, const char *const *texts, size_t count)
+{
+    buf_putc(buf, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_putc(buf, ',');
+        json_put_string(buf, texts[i]);
+    }
+    return buf_putc(buf, ']');
+}
+
 int json_put_member(struct buf *buf, const char *key, const char *text)
 {
     if (buf->len > 0 && buf->data[buf->len - 1] != '{' && buf->data[buf->len - 1] != '[')

@@ -24,6 +24,9 @@ int json_parse(const char *text, size_t len, cJSON **out, struct err *err);
 int json_put_string(struct buf *buf, const char *text);
 int json_put_string_n(struct buf *buf, const char *text, size_t len);
 
+/* Appends an array of strings. */
+int json_put_array(struct buf *buf, const char *const *texts, size_t count);
+
 /* Appends `"key":"text"`, with a comma in front unless the buffer ends in '{' or '['. */
 int json_put_member(struct buf *buf, const char *key, const char *text);
 
