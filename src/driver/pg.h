@@ -5,6 +5,8 @@
 
 #include "base/buf.h"
 #include "base/op.h"
+#include "base/pool_stats.h"
+#include "io/keepalive.h"
 #include "io/loop.h"
 
 /*
@@ -28,6 +30,7 @@ struct pg_settings {
     uint64_t max_lifetime_ms;  /* 0: no limit */
     uint64_t max_idle_time_ms; /* 0: no limit */
     uint64_t connect_timeout_ms;
+    struct keepalive keepalive; /* all 0: no probes, and the system's limits */
 };
 
 struct pg_pool;
@@ -35,6 +38,8 @@ struct pg_conn;
 
 /* Copies the settings. Connects to nothing yet. NULL when memory is out. */
 struct pg_pool *pg_pool_create(struct loop *loop, const struct pg_settings *settings);
+/* For connections opened from now on; those that are open stay. 0 or ERR_NOMEM: as it was. */
+int pg_pool_set_password(struct pg_pool *pool, const char *password);
 /* Closes idle connections, waits for those in use to be given back, then frees the pool; done once
  * that happened. Waiting pg_acquire()s fail with ERR_SHUTDOWN. Always starts. */
 int pg_pool_close(struct pg_pool *pool, struct op *op);
@@ -44,6 +49,8 @@ struct pg_pool_stats {
     uint64_t failed_since_ms; /* when the last connect that failed was begun; 0: none failed */
 };
 void pg_pool_get_stats(const struct pg_pool *pool, struct pg_pool_stats *out);
+/* Figures for people. A connection that was opened, or given back in order, is a contact. */
+void pg_pool_report(const struct pg_pool *pool, struct pool_stats *out);
 
 /*
  * Waits in turn for a connection, opening one while fewer than max_open exist. *out is set when
@@ -91,10 +98,6 @@ int pg_query_drop_rows(struct pg_conn *conn, struct op *op, const char *sql, uin
 /* One statement of the extended protocol with text parameters (NULL: SQL NULL). Same outcomes. */
 int pg_query_params(struct pg_conn *conn, struct op *op, const char *sql, size_t count,
                     const char *const *values, uint64_t timeout_ms, struct pg_results *out);
-
-/* 1-based character offset of the error in the query text, 0 if none (PG_DIAG_STATEMENT_POSITION).
- */
-size_t pg_error_position(const struct pg_results *results);
 
 /* Appends an SQL literal or identifier, quoted by libpq. 0 or ERR_NOMEM, ERR_INVALID (text the
  * encoding refuses). */

@@ -4,6 +4,7 @@
 
 enum {
     PG_HOSTS_SIZE = RESOLVE_ADDRESSES_MAX * 256,
+    PG_NUMBER_SIZE = 12,
 };
 
 /* The parameters of one connection, for PQconnectStartParams(). */
@@ -13,6 +14,7 @@ struct pg_params {
     size_t count;
     char hostaddr[RESOLVE_ADDRESSES_MAX * RESOLVE_ADDRESS_SIZE];
     char host[PG_HOSTS_SIZE];
+    char numbers[4][PG_NUMBER_SIZE];
 };
 
 static void pg_params_put(struct pg_params *params, const char *key, const char *value)
@@ -48,6 +50,25 @@ static int pg_params_put_hosts(struct pg_params *params, const char *host,
     return 0;
 }
 
+static void pg_params_put_number(struct pg_params *params, const char *key, unsigned number,
+                                 char text[PG_NUMBER_SIZE])
+{
+    if (number == 0)
+        return;
+    snprintf(text, PG_NUMBER_SIZE, "%u", number);
+    pg_params_put(params, key, text);
+}
+
+static void pg_params_put_keepalive(struct pg_params *params, const struct keepalive *keepalive)
+{
+    pg_params_put(params, "keepalives", keepalive->idle_s > 0 ? "1" : "0");
+    pg_params_put_number(params, "keepalives_idle", keepalive->idle_s, params->numbers[0]);
+    pg_params_put_number(params, "keepalives_interval", keepalive->interval_s, params->numbers[1]);
+    pg_params_put_number(params, "keepalives_count", keepalive->count, params->numbers[2]);
+    pg_params_put_number(params, "tcp_user_timeout", keepalive->user_timeout_ms,
+                         params->numbers[3]);
+}
+
 static int pg_params_fill(struct pg_params *params, const struct pg_settings *settings,
                           const struct resolve_result *addresses)
 {
@@ -63,11 +84,7 @@ static int pg_params_fill(struct pg_params *params, const struct pg_settings *se
     pg_params_put(params, "gssencmode", "disable"); /* looking for a ticket would block */
     pg_params_put(params, "application_name", settings->application_name);
     pg_params_put(params, "client_encoding", "UTF8");
-    pg_params_put(params, "keepalives", "1");
-    pg_params_put(params, "keepalives_idle", "30");
-    pg_params_put(params, "keepalives_interval", "10");
-    pg_params_put(params, "keepalives_count", "3");
-    pg_params_put(params, "tcp_user_timeout", "60000");
+    pg_params_put_keepalive(params, &settings->keepalive);
     return 0;
 }
 

@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "driver/pg_private.h"
@@ -129,12 +128,4 @@ int pg_error_of_result(const PGresult *result, int code, struct err *err)
     if (strlen(sqlstate) < sizeof(err->sqlstate))
         memcpy(err->sqlstate, sqlstate, strlen(sqlstate) + 1);
     return code;
-}
-
-size_t pg_error_position(const struct pg_results *results)
-{
-    if (results->count == 0)
-        return 0;
-    return strtoul(pg_field(results->results[results->count - 1], PG_DIAG_STATEMENT_POSITION), NULL,
-                   10);
 }

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "driver/pg_private.h"
 
@@ -17,6 +18,7 @@ struct pg_waiter {
     struct pg_pool *pool;
     struct op *op;
     struct pg_conn **out;
+    uint64_t since_ns;
 };
 
 static void pg_pool_pump(struct pg_pool *pool);
@@ -41,6 +43,7 @@ static void pg_waiter_finish(struct pg_waiter *waiter, int rc)
 
     list_remove(&waiter->link);
     waiter->pool->waiting--;
+    waiter->pool->stats.wait_us += (clock_monotonic_ns() - waiter->since_ns) / 1000;
     op_finish_later(op, loop_sched(waiter->pool->loop), rc);
     mem_free(waiter);
 }
@@ -78,6 +81,8 @@ static int pg_waiter_add(struct pg_pool *pool, struct op *op, struct pg_conn **o
     waiter->pool = pool;
     waiter->op = op;
     waiter->out = out;
+    waiter->since_ns = clock_monotonic_ns();
+    pool->stats.waits++;
     list_push_back(&pool->waiters, &waiter->link);
     pool->waiting++;
     op_begin(op, waiter, pg_waiter_cancel);
@@ -221,11 +226,19 @@ static void pg_pool_pump(struct pg_pool *pool)
     pg_pool_check(pool);
 }
 
+static void pg_pool_note_contact(struct pg_pool *pool)
+{
+    pool->stats.contact_us = clock_wall_us();
+    pool->stats.contacted = true;
+    pool->stats.is_up = true;
+}
+
 void pg_pool_on_connected(struct pg_conn *conn)
 {
     struct pg_pool *pool = conn->pool;
 
     pool->down_until_ms = 0;
+    pg_pool_note_contact(pool);
     conn->opened_ms = pg_pool_now(pool);
     pg_pool_unlink(conn);
     pg_pool_put_idle(conn);
@@ -244,6 +257,9 @@ void pg_pool_on_connect_failed(struct pg_conn *conn, const struct err *err)
     struct err why = *err;
 
     pool->failed_since_ms = conn->opened_ms;
+    pool->stats.failures++;
+    pool->stats.contacted = true;
+    pool->stats.is_up = false;
     pg_pool_close_conn(conn);
     if (pool->open == 0 || (pool->open == pool->connecting_count && !pg_error_is_crowded(&why))) {
         took = took < PG_DOWN_MIN_MS ? PG_DOWN_MIN_MS : took;
@@ -315,6 +331,7 @@ void pg_release(struct pg_conn *conn)
         pg_discard(conn);
         return;
     }
+    pg_pool_note_contact(pool);
     pg_pool_put_idle(conn);
     pg_pool_pump(pool);
 }
@@ -396,6 +413,20 @@ struct pg_pool *pg_pool_create(struct loop *loop, const struct pg_settings *sett
     return pool;
 }
 
+int pg_pool_set_password(struct pg_pool *pool, const char *password)
+{
+    const char *copy = password;
+    char *old = NULL;
+
+    if (!pg_text_copy(&copy))
+        return ERR_NOMEM;
+    memcpy(&old, &pool->settings.password, sizeof(old)); /* ours since pg_settings_copy() */
+    mem_free(old);
+    pool->settings.password = copy;
+    pool->down_until_ms = 0; /* the old one may have been the reason */
+    return 0;
+}
+
 static void pg_pool_on_closed(struct task *task)
 {
     struct op *op = container_of(task, struct op, task);
@@ -442,4 +473,13 @@ void pg_pool_get_stats(const struct pg_pool *pool, struct pg_pool_stats *out)
                                   .waiting = pool->waiting,
                                   .lent = pool->open - pool->idle_count - pool->connecting_count,
                                   .failed_since_ms = pool->failed_since_ms};
+}
+
+void pg_pool_report(const struct pg_pool *pool, struct pool_stats *out)
+{
+    *out = pool->stats;
+    out->max = pool->settings.max_open;
+    out->open = pool->open;
+    out->busy = pool->open - pool->idle_count - pool->connecting_count;
+    out->waiting = pool->waiting;
 }

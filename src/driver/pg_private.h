@@ -72,6 +72,7 @@ struct pg_pool {
     uint64_t down_until_ms; /* until then an acquire fails with `down` instead of trying again */
     struct err down;
     uint64_t failed_since_ms; /* of the last connect that failed: when it was begun */
+    struct pool_stats stats;  /* what is counted or noted of it as it happens */
 };
 
 /* pg_conn.c */

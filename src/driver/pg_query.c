@@ -243,8 +243,8 @@ static int pg_query_begin(struct pg_conn *conn, struct op *op, uint64_t timeout_
     return 0;
 }
 
-int pg_query(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
-             struct pg_results *out)
+static int pg_query_send(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
+                         bool row_by_row, struct pg_results *out)
 {
     int rc = pg_query_prepare(conn, op, out);
 
@@ -252,20 +252,21 @@ int pg_query(struct pg_conn *conn, struct op *op, const char *sql, uint64_t time
         return rc;
     if (PQsendQuery(conn->pq, sql) == 0)
         return pg_query_refuse(conn, op);
+    if (row_by_row)
+        PQsetSingleRowMode(conn->pq);
     return pg_query_begin(conn, op, timeout_ms);
+}
+
+int pg_query(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
+             struct pg_results *out)
+{
+    return pg_query_send(conn, op, sql, timeout_ms, false, out);
 }
 
 int pg_query_drop_rows(struct pg_conn *conn, struct op *op, const char *sql, uint64_t timeout_ms,
                        struct pg_results *out)
 {
-    int rc = pg_query_prepare(conn, op, out);
-
-    if (rc != 0)
-        return rc;
-    if (PQsendQuery(conn->pq, sql) == 0)
-        return pg_query_refuse(conn, op);
-    PQsetSingleRowMode(conn->pq);
-    return pg_query_begin(conn, op, timeout_ms);
+    return pg_query_send(conn, op, sql, timeout_ms, true, out);
 }
 
 int pg_query_params(struct pg_conn *conn, struct op *op, const char *sql, size_t count,
