@@ -3,7 +3,6 @@
 #include <assert.h>
 
 #include "base/mem.h"
-#include "store/record.h"
 
 static void core_on_task(struct task *task);
 
@@ -23,9 +22,46 @@ static struct request *core_first(const struct list *list)
     return list_is_empty(list) ? NULL : container_of(list->next, struct request, link);
 }
 
-static bool core_is_read(enum request_kind kind)
+/* Those that go together in a batch; 0: not one that is queued as a write. */
+enum core_class {
+    CORE_NO_WRITE,
+    CORE_ALONE,
+    CORE_WRITES,
+    CORE_CLAIMS,
+};
+
+static enum core_class core_class(enum request_kind kind)
 {
-    return kind != REQUEST_PREPARE && kind != REQUEST_WRITE && kind != REQUEST_SYNC;
+    switch (kind) {
+    case REQUEST_PREPARE:
+    case REQUEST_BEAT:
+        return CORE_ALONE;
+    case REQUEST_WRITE:
+    case REQUEST_PUT_RUN:
+        return CORE_WRITES;
+    case REQUEST_CLAIM_KEY:
+        return CORE_CLAIMS;
+    case REQUEST_PING:
+    case REQUEST_SYNC:
+    case REQUEST_APPLIED:
+    case REQUEST_EXECUTIONS:
+    case REQUEST_STATUSES:
+    case REQUEST_HISTORY:
+    case REQUEST_SKIPPED:
+    case REQUEST_RUNS:
+    case REQUEST_RUN_LANES:
+    case REQUEST_RUN_STEPS:
+    case REQUEST_TENANTS:
+    case REQUEST_STANDING:
+    case REQUEST_UNENDED:
+        break;
+    }
+    return CORE_NO_WRITE;
+}
+
+bool core_is_read(enum request_kind kind)
+{
+    return core_class(kind) == CORE_NO_WRITE && kind != REQUEST_SYNC;
 }
 
 /* --- the end of a request --- */
@@ -33,27 +69,11 @@ static bool core_is_read(enum request_kind kind)
 /* On failure a result holds nothing. */
 static void core_drop_result(struct request *request)
 {
-    switch (request->kind) {
-    case REQUEST_APPLIED:
-    case REQUEST_EXECUTIONS:
-        arena_free(&request->out.executions->arena);
-        *request->out.executions = (struct store_executions){.rows = NULL};
-        return;
-    case REQUEST_STATUSES:
-        arena_free(&request->out.statuses->arena);
-        *request->out.statuses = (struct store_statuses){.rows = NULL};
-        return;
-    case REQUEST_HISTORY:
-    case REQUEST_SKIPPED:
-        arena_free(&request->out.events->arena);
-        *request->out.events = (struct store_event_rows){.rows = NULL};
-        return;
-    case REQUEST_PREPARE:
-    case REQUEST_PING:
-    case REQUEST_WRITE:
-    case REQUEST_SYNC:
-        return;
-    }
+    struct arena *arena = core_result_arena(request);
+
+    if (arena != NULL)
+        arena_free(arena);
+    core_zero_result(request);
 }
 
 static struct op *core_free_request(struct request *request)
@@ -65,7 +85,7 @@ static struct op *core_free_request(struct request *request)
         core_drop_result(request);
     if (request->state != NULL)
         core->ops->release(request);
-    core->queued_records -= request->record_count;
+    core->queued_records -= request->rows;
     core->queued_bytes -= request->bytes;
     mem_free(request);
     return op;
@@ -146,8 +166,18 @@ static bool core_refuse_unprepared(const struct store_core *core, struct list *r
     return true;
 }
 
-/* Every write with a smaller number has ended. */
-static uint64_t core_oldest_write(const struct store_core *core, bool of_skips_too)
+/* Whether a read of this kind shows nothing that the write changes. */
+static bool core_is_hidden(const struct request *write, enum request_kind read)
+{
+    if (write->kind == REQUEST_CLAIM_KEY)
+        return true;
+    if (write->kind == REQUEST_BEAT)
+        return read != REQUEST_RUNS;
+    return write->only_skips && read != REQUEST_SKIPPED;
+}
+
+/* Every write with a smaller number that such a read shows has ended. */
+static uint64_t core_oldest_write(const struct store_core *core, enum request_kind read)
 {
     const struct list *const lists[] = {&core->writes, &core->syncs, &core->batch};
     uint64_t oldest = UINT64_MAX;
@@ -156,7 +186,7 @@ static uint64_t core_oldest_write(const struct store_core *core, bool of_skips_t
         list_foreach(node, lists[i]) {
             const struct request *request = container_of(node, struct request, link);
 
-            if (request->only_skips && !of_skips_too)
+            if (core_is_hidden(request, read))
                 continue;
             if (request->seq < oldest)
                 oldest = request->seq;
@@ -167,17 +197,20 @@ static uint64_t core_oldest_write(const struct store_core *core, bool of_skips_t
 
 static void core_deal_reads(struct store_core *core)
 {
-    uint64_t oldest = core_oldest_write(core, true);
-    uint64_t oldest_but_skips = core_oldest_write(core, false);
+    uint64_t of_skips = core_oldest_write(core, REQUEST_SKIPPED);
+    uint64_t of_runs = core_oldest_write(core, REQUEST_RUNS);
+    uint64_t of_others = core_oldest_write(core, REQUEST_APPLIED);
     struct list ready;
     struct list *node;
 
     list_init(&ready);
     list_foreach_safe(at, &core->reads) {
         struct request *request = container_of(at, struct request, link);
+        uint64_t oldest = request->kind == REQUEST_SKIPPED ? of_skips
+                          : request->kind == REQUEST_RUNS  ? of_runs
+                                                           : of_others;
 
-        if (request->seq > (request->kind == REQUEST_SKIPPED ? oldest : oldest_but_skips) &&
-            request->kind != REQUEST_PING)
+        if (request->seq > oldest && request->kind != REQUEST_PING)
             continue;
         list_remove(at);
         list_push_back(&ready, at);
@@ -195,21 +228,38 @@ static void core_deal_reads(struct store_core *core)
         core_end_read(container_of(node, struct request, link));
 }
 
-/* Writes up to the size of a batch; a prepare goes alone. */
+static void core_take(struct store_core *core, struct request *request)
+{
+    list_remove(&request->link);
+    list_push_back(&core->batch, &request->link);
+    request->running = true;
+}
+
+/* The first write and those behind it that go with it, up to the size of a batch. Claims and other
+ * writes may overtake each other, as they touch different rows; nothing overtakes a prepare. */
 static void core_take_writes(struct store_core *core)
 {
-    size_t records = 0;
-    struct request *request;
+    struct request *first = core_first(&core->writes);
+    size_t rows = 0, looked = 0;
+    enum core_class class;
 
-    while ((request = core_first(&core->writes)) != NULL && records < CORE_BATCH_RECORDS) {
-        if (request->kind == REQUEST_PREPARE && !list_is_empty(&core->batch))
+    if (first == NULL)
+        return;
+    class = core_class(first->kind);
+    if (class == CORE_ALONE) {
+        core_take(core, first);
+        return;
+    }
+    list_foreach_safe(node, &core->writes) {
+        struct request *request = container_of(node, struct request, link);
+
+        if (rows >= CORE_BATCH_RECORDS || ++looked > CORE_BATCH_LOOK ||
+            request->kind == REQUEST_PREPARE)
             return;
-        list_remove(&request->link);
-        list_push_back(&core->batch, &request->link);
-        request->running = true;
-        records += request->record_count;
-        if (request->kind == REQUEST_PREPARE)
-            return;
+        if (core_class(request->kind) != class)
+            continue;
+        core_take(core, request);
+        rows += request->rows;
     }
 }
 
@@ -298,7 +348,7 @@ static void core_cancel(struct op *op)
     op_finish_later(op, core->sched, ERR_CANCELED);
 }
 
-static int core_start(struct store *store, struct op *op, const struct request *arguments)
+int core_start(struct store *store, struct op *op, const struct request *arguments)
 {
     struct store_core *core = container_of(store, struct store_core, store);
     struct request *request;
@@ -312,7 +362,7 @@ static int core_start(struct store *store, struct op *op, const struct request *
     request->core = core;
     request->op = op;
     request->seq = ++core->seq;
-    core->queued_records += request->record_count;
+    core->queued_records += request->rows;
     core->queued_bytes += request->bytes;
     if (core_is_read(request->kind))
         list_push_back(&core->reads, &request->link);
@@ -323,99 +373,6 @@ static int core_start(struct store *store, struct op *op, const struct request *
     op_begin(op, request, core_cancel);
     sched_defer(core->sched, &core->task);
     return 0;
-}
-
-int core_prepare(struct store *store, struct op *op)
-{
-    return core_start(store, op, &(struct request){.kind = REQUEST_PREPARE});
-}
-
-int core_ping(struct store *store, struct op *op)
-{
-    return core_start(store, op, &(struct request){.kind = REQUEST_PING});
-}
-
-/* Skips are worth less than the memory of a server that cannot write them down in time. */
-static bool core_is_full(const struct store_core *core, size_t records, size_t bytes)
-{
-    return core->queued_records > 0 && (core->queued_records + records > CORE_QUEUE_RECORDS ||
-                                        core->queued_bytes + bytes > CORE_QUEUE_BYTES);
-}
-
-int core_write(struct store *store, struct op *op, const struct store_record *records, size_t count)
-{
-    const struct store_core *core = container_of(store, struct store_core, store);
-    bool only_skips;
-    size_t bytes = record_weigh(records, count, &only_skips);
-
-    if (only_skips && core_is_full(core, count, bytes))
-        return op_refuse(op, ERR_LIMIT,
-                         "too much waits for the state database; skips are not recorded now");
-    return core_start(store, op,
-                      &(struct request){.kind = REQUEST_WRITE,
-                                        .records = records,
-                                        .record_count = count,
-                                        .bytes = bytes,
-                                        .only_skips = only_skips});
-}
-
-int core_sync(struct store *store, struct op *op, const struct registry *registry)
-{
-    return core_start(store, op, &(struct request){.kind = REQUEST_SYNC, .registry = registry});
-}
-
-int core_get_applied(struct store *store, struct op *op, const struct store_scope *scopes,
-                     size_t scope_count, struct store_executions *out)
-{
-    *out = (struct store_executions){.rows = NULL};
-    return core_start(store, op,
-                      &(struct request){.kind = REQUEST_APPLIED,
-                                        .scopes = scopes,
-                                        .scope_count = scope_count,
-                                        .out.executions = out});
-}
-
-int core_get_executions(struct store *store, struct op *op, const char *migration_id, size_t limit,
-                        struct store_executions *out)
-{
-    *out = (struct store_executions){.rows = NULL};
-    return core_start(store, op,
-                      &(struct request){.kind = REQUEST_EXECUTIONS,
-                                        .migration_id = migration_id,
-                                        .limit = limit,
-                                        .out.executions = out});
-}
-
-int core_get_statuses(struct store *store, struct op *op, const char *migration_id,
-                      struct store_statuses *out)
-{
-    *out = (struct store_statuses){.rows = NULL};
-    return core_start(store, op,
-                      &(struct request){.kind = REQUEST_STATUSES,
-                                        .migration_id = migration_id,
-                                        .out.statuses = out});
-}
-
-static int core_get_events(struct store *store, struct op *op, enum request_kind kind,
-                           const char *migration_id, size_t limit, struct store_event_rows *out)
-{
-    *out = (struct store_event_rows){.rows = NULL};
-    return core_start(
-        store, op,
-        &(struct request){
-            .kind = kind, .migration_id = migration_id, .limit = limit, .out.events = out});
-}
-
-int core_get_history(struct store *store, struct op *op, const char *migration_id, size_t limit,
-                     struct store_event_rows *out)
-{
-    return core_get_events(store, op, REQUEST_HISTORY, migration_id, limit, out);
-}
-
-int core_get_skipped(struct store *store, struct op *op, const char *migration_id, size_t limit,
-                     struct store_event_rows *out)
-{
-    return core_get_events(store, op, REQUEST_SKIPPED, migration_id, limit, out);
 }
 
 int core_close(struct store *store, struct op *op)

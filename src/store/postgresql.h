@@ -15,4 +15,14 @@
 struct store *store_postgresql_create(struct loop *loop, const struct pg_settings *settings,
                                       const char *schema);
 
+/*
+ * Makes store_ops.lock work, by advisory locks of one more session, opened when it is needed. Not
+ * behind a pooler that gives sessions away after each transaction: that is found out, logged, and
+ * nothing is locked then. Call it before anything else. Returns 0 or ERR_NOMEM.
+ */
+int store_postgresql_use_locks(struct store *store, const struct pg_settings *settings);
+
+/* As pg_pool_set_password(). */
+int store_postgresql_set_password(struct store *store, const char *password);
+
 #endif

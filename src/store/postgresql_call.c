@@ -89,8 +89,7 @@ static bool pgstore_is_collision(const struct err *err)
     return pgstore_sqlstate_is(err, "40P01") || pgstore_sqlstate_is(err, "40001");
 }
 
-/* What went wrong in the words of the store. */
-static void pgstore_translate(struct err *err)
+void pgstore_translate(struct err *err)
 {
     if (err->code == ERR_CANCELED || err->code == ERR_NOMEM)
         return;

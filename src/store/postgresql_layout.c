@@ -72,9 +72,34 @@ static const char layout_skipped[] =
     " execution_context TEXT,"
     " skipped_at TIMESTAMP NOT NULL, created_at TIMESTAMP NOT NULL);";
 
-#define COLUMN(table, name)                                                            \
-    {                                                                                  \
-        table, name, "ALTER TABLE @." table " ADD COLUMN IF NOT EXISTS " name " TEXT;" \
+static const char layout_runs[] =
+    "CREATE TABLE IF NOT EXISTS @.bfm_runs ("
+    " id TEXT COLLATE \"C\" PRIMARY KEY," /* IDs of runs sort by time */
+    " kind TEXT NOT NULL, connection TEXT NOT NULL, status TEXT NOT NULL,"
+    " request TEXT, executed_by TEXT, execution_method TEXT, execution_context TEXT,"
+    " server_id TEXT, retry_of TEXT, error_message TEXT,"
+    " lanes BIGINT, lanes_failed BIGINT, applied BIGINT, skipped BIGINT, failed BIGINT,"
+    " not_run BIGINT, started_at TIMESTAMP, ended_at TIMESTAMP);";
+
+static const char layout_run_lanes[] =
+    "CREATE TABLE IF NOT EXISTS @.bfm_run_lanes ("
+    " run_id TEXT COLLATE \"C\" NOT NULL, number BIGINT NOT NULL, schema TEXT NOT NULL,"
+    " failed BOOLEAN NOT NULL, error_message TEXT, applied BIGINT, skipped BIGINT,"
+    " failed_steps BIGINT, not_run BIGINT, duration_ms BIGINT, PRIMARY KEY (run_id, number));";
+
+static const char layout_keys[] =
+    "CREATE TABLE IF NOT EXISTS @.bfm_idempotency_keys ("
+    " owner TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, run_id TEXT NOT NULL,"
+    " created_at TIMESTAMP NOT NULL, expires_at TIMESTAMP NOT NULL, answer TEXT,"
+    " PRIMARY KEY (owner, key));";
+
+static const char layout_servers[] =
+    "CREATE TABLE IF NOT EXISTS @.bfm_servers ("
+    " server_id TEXT PRIMARY KEY, started_at TIMESTAMP NOT NULL, seen_at TIMESTAMP NOT NULL);";
+
+#define COLUMN(table, name, type)                                                          \
+    {                                                                                      \
+        table, name, "ALTER TABLE @." table " ADD COLUMN IF NOT EXISTS " name " " type ";" \
     }
 #define INDEX(unique, name, on)                                                  \
     {                                                                            \
@@ -90,18 +115,29 @@ const struct pgstore_object pgstore_objects[] = {
     {"migrations_executions", NULL, layout_executions},
     {"migrations_dependencies", NULL, layout_dependencies},
     {"migrations_skipped", NULL, layout_skipped},
-    COLUMN("migrations_list", "error_message"),
-    COLUMN("migrations_list", "checksum"),
-    COLUMN("migrations_list", "definition"),
-    COLUMN("migrations_history", "run_id"),
-    COLUMN("migrations_executions", "checksum"),
-    COLUMN("migrations_executions", "run_id"),
-    COLUMN("migrations_skipped", "run_id"),
+    {"bfm_runs", NULL, layout_runs},
+    {"bfm_run_lanes", NULL, layout_run_lanes},
+    {"bfm_idempotency_keys", NULL, layout_keys},
+    {"bfm_servers", NULL, layout_servers},
+    COLUMN("migrations_list", "error_message", "TEXT"),
+    COLUMN("migrations_list", "checksum", "TEXT"),
+    COLUMN("migrations_list", "definition", "TEXT"),
+    COLUMN("migrations_history", "run_id", "TEXT"),
+    COLUMN("migrations_history", "attempts", "INTEGER"),
+    COLUMN("migrations_history", "duration_ms", "BIGINT"),
+    COLUMN("migrations_executions", "checksum", "TEXT"),
+    COLUMN("migrations_executions", "run_id", "TEXT"),
+    COLUMN("migrations_skipped", "run_id", "TEXT"),
     INDEX("", "idx_migrations_history_migration_id_id", "migrations_history (migration_id, id)"),
+    INDEX("", "idx_migrations_history_migration_id_schema_id",
+          "migrations_history (migration_id, schema, id)"),
     INDEX("UNIQUE ", "idx_migrations_history_run_id_migration_id_schema_status",
           "migrations_history (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL"),
-    INDEX("", "idx_migrations_executions_connection_schema",
-          "migrations_executions (connection, schema)"),
+    INDEX("", "idx_migrations_history_run_id_id",
+          "migrations_history (run_id, id) WHERE run_id IS NOT NULL"),
+    INDEX("", "idx_migrations_executions_connection_schema_version",
+          "migrations_executions (connection, schema COLLATE \"C\", version COLLATE \"C\")"
+          " INCLUDE (applied, status, updated_at)"),
     INDEX("", "idx_migrations_executions_updated_at", "migrations_executions (updated_at)"),
     INDEX("", "idx_migrations_dependencies_migration_id", "migrations_dependencies (migration_id)"),
     INDEX("", "idx_migrations_dependencies_dependency_id",
@@ -110,31 +146,72 @@ const struct pgstore_object pgstore_objects[] = {
           "migrations_skipped (migration_id, schema, connection, id)"),
     INDEX("UNIQUE ", "idx_migrations_skipped_run_id_migration_id_schema_connection",
           "migrations_skipped (run_id, migration_id, schema, connection) WHERE run_id IS NOT NULL"),
+    INDEX("", "idx_bfm_runs_connection_id", "bfm_runs (connection, id)"),
+    INDEX("", "idx_bfm_runs_status_id", "bfm_runs (status, id)"),
+    INDEX("", "idx_bfm_runs_kind_id", "bfm_runs (kind, id)"),
+    INDEX("", "idx_bfm_runs_executed_by_id", "bfm_runs (executed_by, id)"),
+    INDEX("", "idx_bfm_runs_ended_at", "bfm_runs (ended_at) WHERE status <> 'running'"),
+    INDEX("", "idx_bfm_idempotency_keys_expires_at", "bfm_idempotency_keys (expires_at)"),
+    INDEX("", "idx_bfm_idempotency_keys_run_id", "bfm_idempotency_keys (run_id)"),
 };
 const size_t pgstore_object_count = ARRAY_SIZE(pgstore_objects);
+
+#define LINK(table, column)                                                               \
+    {                                                                                     \
+        table, column,                                                                    \
+            "ALTER TABLE @." table " DROP CONSTRAINT IF EXISTS " table "_" column "_fkey" \
+            ", ADD CONSTRAINT " table "_" column "_fkey FOREIGN KEY (" column ")"         \
+            " REFERENCES @.migrations_list (migration_id) ON DELETE CASCADE NOT VALID;"   \
+    }
+
+const struct pgstore_object pgstore_links[] = {
+    LINK("migrations_history", "migration_id"),
+    LINK("migrations_executions", "migration_id"),
+    LINK("migrations_dependencies", "migration_id"),
+    LINK("migrations_dependencies", "dependency_id"),
+    LINK("migrations_skipped", "migration_id"),
+};
+const size_t pgstore_link_count = ARRAY_SIZE(pgstore_links);
+
+/* A row's own migration, where its ID is that of one with the row's schema in front: some older
+ * servers record so. */
+#define OF_SCHEMA(row)                                              \
+    " LEFT JOIN @.migrations_list s ON " row ".migration_id = " row \
+    ".schema || '_' || s.migration_id AND " PGSTORE_IS_BASE_ID("s") " "
 
 /* Executions are authoritative per schema; where there is none, history's newest outcome makes one,
  * and where there is no history either, the list does. */
 const char pgstore_sql_adopt[] =
     "INSERT INTO @.migrations_executions (migration_id, schema, version, connection, backend,"
-    " status, applied, applied_at, created_at, updated_at)"
-    " SELECT migration_id, schema, version, connection, backend, 'applied', true,"
-    " COALESCE(applied_at, created_at, localtimestamp),"
-    " COALESCE(created_at, applied_at, localtimestamp),"
-    " COALESCE(applied_at, created_at, localtimestamp) FROM (SELECT DISTINCT ON (migration_id,"
-    " schema) * FROM @.migrations_history WHERE status IN ('applied', 'success', 'failed',"
-    " 'rolled_back') ORDER BY migration_id, schema, (status = 'failed'), id DESC) h"
-    " WHERE status IN ('applied', 'success') AND NOT EXISTS (SELECT 1 FROM @.migrations_executions"
-    " e WHERE e.migration_id = h.migration_id AND e.schema = h.schema)"
-    " AND " PGSTORE_IS_BASE_ID(
-        "h") " ON CONFLICT DO NOTHING;"
+    " status, applied, applied_at, created_at, updated_at) SELECT s.migration_id, e.schema,"
+    " s.version, s.connection, s.backend, e.status, e.applied, e.applied_at, e.created_at,"
+    " e.updated_at FROM @.migrations_executions e" OF_SCHEMA(
+        "e") "WHERE s.migration_id IS NOT NULL"
+             " ON CONFLICT DO NOTHING;"
              "INSERT INTO @.migrations_executions (migration_id, schema, version, connection, backend,"
              " status, applied, applied_at, created_at, updated_at)"
              " SELECT migration_id, schema, version, connection, backend, 'applied', true,"
-             " COALESCE(updated_at, created_at, localtimestamp),"
-             " COALESCE(created_at, updated_at, localtimestamp),"
-             " COALESCE(updated_at, created_at, localtimestamp) FROM @.migrations_list l"
-             " WHERE schema <> '' AND status IN ('applied', 'success') AND NOT EXISTS (SELECT 1"
-             " FROM @.migrations_executions e WHERE e.migration_id = l.migration_id) AND NOT EXISTS (SELECT"
-             " 1 FROM @.migrations_history h WHERE h.migration_id = l.migration_id)"
-             " AND " PGSTORE_IS_BASE_ID("l") " ON CONFLICT DO NOTHING;";
+             " COALESCE(applied_at, created_at, localtimestamp),"
+             " COALESCE(created_at, applied_at, localtimestamp),"
+             " COALESCE(applied_at, created_at, localtimestamp) FROM (SELECT DISTINCT ON (c.migration_id,"
+             " c.schema) c.* FROM (SELECT COALESCE(s.migration_id, h.migration_id) AS migration_id,"
+             " h.schema, COALESCE(s.version, h.version) AS version, COALESCE(s.connection, h.connection)"
+             " AS connection, COALESCE(s.backend, h.backend) AS backend, h.status, h.applied_at,"
+             " h.created_at, h.id FROM @.migrations_history h" OF_SCHEMA(
+                 "h") "WHERE h.status IN"
+                      " ('applied', 'success', 'failed', 'rolled_back')) c"
+                      " ORDER BY c.migration_id, c.schema, (c.status = 'failed'), c.id DESC) h"
+                      " WHERE status IN ('applied', 'success') AND NOT EXISTS (SELECT 1 FROM @.migrations_executions"
+                      " e WHERE e.migration_id = h.migration_id AND e.schema = h.schema)"
+                      " AND " PGSTORE_IS_BASE_ID(
+                          "h") " ON CONFLICT DO NOTHING;"
+                               "INSERT INTO @.migrations_executions (migration_id, schema, version, connection, backend,"
+                               " status, applied, applied_at, created_at, updated_at)"
+                               " SELECT migration_id, schema, version, connection, backend, 'applied', true,"
+                               " COALESCE(updated_at, created_at, localtimestamp),"
+                               " COALESCE(created_at, updated_at, localtimestamp),"
+                               " COALESCE(updated_at, created_at, localtimestamp) FROM @.migrations_list l"
+                               " WHERE schema <> '' AND status IN ('applied', 'success') AND NOT EXISTS (SELECT 1"
+                               " FROM @.migrations_executions e WHERE e.migration_id = l.migration_id) AND NOT EXISTS (SELECT"
+                               " 1 FROM @.migrations_history h WHERE h.migration_id = l.migration_id)"
+                               " AND " PGSTORE_IS_BASE_ID("l") " ON CONFLICT DO NOTHING;";

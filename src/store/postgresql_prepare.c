@@ -81,6 +81,17 @@ static bool prepare_adopts(const PGresult *there)
            !prepare_has(there, "migrations_executions", "run_id");
 }
 
+/* Another server may have made them a moment ago: each is made in such a way that it is there once.
+ * Tables of another role go without, as they always could be used. */
+static void prepare_put_links(const PGresult *there, struct buf *text)
+{
+    if (prepare_has(there, "migrations_list", NULL))
+        return;
+    for (size_t i = 0; i < pgstore_link_count; i++)
+        if (prepare_has(there, pgstore_links[i].table, "*"))
+            buf_puts(text, pgstore_links[i].sql);
+}
+
 static int prepare_put_missing(const PGresult *there, struct buf *text)
 {
     bool missing = false;
@@ -94,6 +105,7 @@ static int prepare_put_missing(const PGresult *there, struct buf *text)
         missing = true;
         buf_puts(text, object->sql);
     }
+    prepare_put_links(there, text);
     if (prepare_adopts(there))
         buf_puts(text, pgstore_sql_adopt);
     if (!missing)
@@ -109,9 +121,8 @@ static int prepare_compare(struct pgstore_prepare *prepare, const PGresult *ther
     const char *part;
 
     if (prepare_has(there, "migrations_list", "last_status"))
-        return err_set(err, ERR_STORE,
-                       "migrations_list has the layout of an older server (column last_status), "
-                       "which is not converted; use another schema (BFM_STATE_SCHEMA)");
+        return 0; /* an older layout: the sync that comes next converts it, with all that is missing
+                   */
     buf_init(&text, PREPARE_TEXT_MAX);
     if (prepare_put_missing(there, &text) == 0 && text.len > 0) {
         part = buf_str(&text);

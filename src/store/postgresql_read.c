@@ -1,27 +1,17 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "io/work.h"
 #include "store/postgresql_private.h"
 
+#define READ_NO_TABLE "42P01" /* undefined_table */
+
 enum {
     READ_JSON_MAX = 64 * 1024 * 1024,
-    READ_NUMBER_SIZE = 24,
     READ_PING_TIMEOUT_MS = 2000,
-};
-
-/*
- *  QUERYING ─> CONVERTING (on the thread pool) ─> (done)
- */
-struct pgstore_read {
-    struct request *request;
-    struct store_pg *pg;
-    struct pgstore_call call;
-    struct op step;
-    struct buf pairs, connections; /* values of PGSTORE_APPLIED */
-    char limit[READ_NUMBER_SIZE];
 };
 
 void pgstore_read_free(void *state)
@@ -31,6 +21,7 @@ void pgstore_read_free(void *state)
     pg_results_free(&read->call.results);
     buf_free(&read->connections);
     buf_free(&read->pairs);
+    mem_free(read->text);
     mem_free(read);
 }
 
@@ -48,6 +39,8 @@ static void read_end(struct pgstore_read *read, int rc)
     request->rc = rc;
     if (rc != 0)
         request->op->err = read->step.err;
+    if (request->kind == REQUEST_PING && strcmp(read->step.err.sqlstate, READ_NO_TABLE) == 0)
+        request->rc = core_report_lost(&request->op->err);
     core_end_read(request);
 }
 
@@ -58,59 +51,22 @@ static int read_add_rows(struct rows *rows, struct pgstore_cursor *cursor, struc
     int count = PQntuples(cursor->result);
     int rc = 0;
 
-    for (cursor->row = 0; cursor->row < count && rc == 0; cursor->row++) {
-        switch (request->kind) {
-        case REQUEST_APPLIED:
-        case REQUEST_EXECUTIONS:
-            rc = rows_add_execution(rows, request->out.executions);
-            break;
-        case REQUEST_STATUSES:
-            rc = rows_add_status(rows, request->out.statuses);
-            break;
-        case REQUEST_HISTORY:
-        case REQUEST_SKIPPED:
-            rc = rows_add_event(rows, request->out.events);
-            break;
-        case REQUEST_PREPARE:
-        case REQUEST_PING:
-        case REQUEST_WRITE:
-        case REQUEST_SYNC:
-            break;
-        }
-    }
+    for (cursor->row = 0; cursor->row < count && rc == 0; cursor->row++)
+        rc = core_add_row(request, rows);
     return rc;
-}
-
-static struct arena *read_arena(struct request *request)
-{
-    switch (request->kind) {
-    case REQUEST_APPLIED:
-    case REQUEST_EXECUTIONS:
-        return &request->out.executions->arena;
-    case REQUEST_STATUSES:
-        return &request->out.statuses->arena;
-    case REQUEST_HISTORY:
-    case REQUEST_SKIPPED:
-        return &request->out.events->arena;
-    case REQUEST_PREPARE:
-    case REQUEST_PING:
-    case REQUEST_WRITE:
-    case REQUEST_SYNC:
-        break;
-    }
-    return NULL;
 }
 
 static int read_convert_on_thread(void *arg, struct err *err)
 {
     struct pgstore_read *read = arg;
     struct request *request = read->request;
-    struct pgstore_cursor cursor = {.result = read->call.results.results[0]};
+    const struct pg_results *results = &read->call.results;
+    struct pgstore_cursor cursor = {.result = results->results[results->count - 1]};
     const struct rows_source source = {pgstore_text, pgstore_integer, &cursor};
     struct rows rows;
     int rc;
 
-    rows_init(&rows, read_arena(request), &source);
+    rows_init(&rows, core_result_arena(request), &source);
     rc = read_add_rows(&rows, &cursor, request);
     if (rc != 0)
         return err_set(err, rc, "out of memory");
@@ -191,6 +147,29 @@ static void read_choose(struct pgstore_read *read, enum pgstore_sql one, enum pg
     call->values[call->value_count++] = read->limit;
 }
 
+/* Behind the limit: all NULL at the start. */
+static void read_put_cursor(struct pgstore_read *read)
+{
+    const struct store_cursor *cursor = read->request->cursor;
+    const char **values = &read->call.values[read->call.value_count];
+
+    read->call.value_count += 3;
+    if (cursor == NULL)
+        return;
+    snprintf(read->after, sizeof(read->after), "%" PRId64, cursor->updated_at_us);
+    values[0] = read->after;
+    values[1] = cursor->schema;
+    values[2] = cursor->migration_id;
+}
+
+static void read_put_before(struct pgstore_read *read)
+{
+    int64_t before = read->request->before_id > 0 ? read->request->before_id : INT64_MAX;
+
+    snprintf(read->after, sizeof(read->after), "%" PRId64, before);
+    read->call.values[read->call.value_count++] = read->after;
+}
+
 static int read_fill_call(struct pgstore_read *read)
 {
     switch (read->request->kind) {
@@ -199,20 +178,34 @@ static int read_fill_call(struct pgstore_read *read)
         return read_put_scopes(read);
     case REQUEST_EXECUTIONS:
         read_choose(read, PGSTORE_EXECUTIONS_OF, PGSTORE_EXECUTIONS_RECENT, true);
+        read_put_cursor(read);
         return 0;
     case REQUEST_STATUSES:
         read_choose(read, PGSTORE_STATUS_OF, PGSTORE_STATUS_ALL, false);
         return 0;
     case REQUEST_HISTORY:
         read_choose(read, PGSTORE_HISTORY_OF, PGSTORE_HISTORY_RECENT, true);
+        read_put_before(read);
         return 0;
     case REQUEST_SKIPPED:
         read_choose(read, PGSTORE_SKIPPED_OF, PGSTORE_SKIPPED_RECENT, true);
+        read_put_before(read);
         return 0;
+    case REQUEST_RUNS:
+    case REQUEST_RUN_LANES:
+    case REQUEST_RUN_STEPS:
+    case REQUEST_TENANTS:
+        return pgstore_read_fill_about_runs(read);
+    case REQUEST_STANDING:
+    case REQUEST_UNENDED:
+        return pgstore_read_fill_standing(read);
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
     case REQUEST_SYNC:
+    case REQUEST_PUT_RUN:
+    case REQUEST_CLAIM_KEY:
+    case REQUEST_BEAT:
         break;
     }
     read->call.sql = PGSTORE_PING;

@@ -1,10 +1,5 @@
 #include "store/postgresql_private.h"
 
-/* Times are TIMESTAMP without zone, written and read as UTC. */
-#define MICROSECONDS(column) \
-    "CASE WHEN isfinite(" column ") THEN (extract(epoch FROM " column ") * 1000000)::bigint END"
-#define NOW_UTC "(clock_timestamp() AT TIME ZONE 'UTC')"
-
 /* --- writes --- */
 
 #define EXECUTION_UPSERT(which)                                                               \
@@ -23,7 +18,8 @@
  *
  * v  the executions as they are now, locked: what is found depends on them, and two servers that
  *    find the same do it one after the other
- * c  the records with a status; taken: the history has the key already; copy and place count the
+ * c  the records with a status; taken: the history has the key already, or any end of what is to
+ *    be cut off; copy and place count the
  *    key among the records of the same kind and among all
  * w  those with an effect, whether the execution was applied before each, and whether that is
  *    known: from a locked row or from the batch itself
@@ -44,14 +40,15 @@
  * although the execution was gone.
  */
 static const char pgstore_sql_write[] =
-    "WITH m AS MATERIALIZED (SELECT * FROM json_to_recordset($1::json) AS x (i int, id text,"
+    "m AS MATERIALIZED (SELECT * FROM json_to_recordset($1::json) AS x (i int, id text,"
     " schema text, version text, name text, connection text, backend text, up text, down text)),"
     " r AS MATERIALIZED (SELECT x.n, m.id, x.s AS schema, m.version, m.connection, m.backend,"
     " x.st AS status, x.ef AS effect, x.b AS base, x.fo AS found, x.er AS error,"
     " left(c.by, 255) AS by, left(COALESCE(x.me, c.method), 20) AS method, c.context, x.run,"
-    " x.ck AS checksum, timestamp 'epoch' + x.at * interval '1 microsecond' AS at"
+    " x.tr AS attempts, x.ms AS duration, x.ck AS checksum, timestamp 'epoch' + x.at * interval '1 microsecond' AS at"
     " FROM json_to_recordset($3::json) AS x (n int, m int, c int, s text, st text, ef text,"
-    " b boolean, fo boolean, er text, me text, run text, ck text, at bigint)"
+    " b boolean, fo boolean, er text, me text, run text, ck text, tr int, ms bigint,"
+    " at bigint)"
     " JOIN m ON m.i = x.m"
     " JOIN json_to_recordset($2::json) AS c (i int, by text, method text, context text)"
     " ON c.i = x.c),"
@@ -62,7 +59,8 @@ static const char pgstore_sql_write[] =
     " ORDER BY 1, 2, 3, 4, 5 FOR UPDATE OF x),"
     " c AS MATERIALIZED (SELECT r.*, EXISTS (SELECT 1 FROM @.migrations_history t"
     " WHERE t.run_id = r.run AND t.migration_id = r.id AND t.schema = r.schema"
-    " AND t.status = r.status) AS taken,"
+    " AND (t.status = r.status OR (r.effect IS NULL AND r.status = 'failed'"
+    " AND t.status <> 'pending'))) AS taken,"
     " row_number() OVER (PARTITION BY id, schema, status, run, found ORDER BY n) AS copy,"
     " row_number() OVER (PARTITION BY id, schema, status, run ORDER BY n) AS place"
     " FROM r WHERE status IS NOT NULL),"
@@ -80,9 +78,11 @@ static const char pgstore_sql_write_middle[] =
     " WHERE found AND was <> (effect = 'A')),"
     " h AS (INSERT INTO @.migrations_history (migration_id, schema, version, connection, backend,"
     " status, error_message, executed_by, execution_method, execution_context, applied_at,"
-    " created_at, run_id) SELECT id, schema, version, connection, backend, status, error, by,"
-    " method, context, at, " NOW_UTC ", CASE WHEN found THEN y.run ELSE c.run END"
+    " created_at, run_id, attempts, duration_ms) SELECT id, schema, version, connection, backend,"
+    " status, error, by, method, context, at, " PGSTORE_NOW_UTC ","
+    " CASE WHEN found THEN y.run ELSE c.run END, attempts, duration"
     " FROM c LEFT JOIN y USING (n) WHERE (NOT found OR y.n IS NOT NULL)"
+    " AND NOT (taken AND effect IS NULL AND status = 'failed')"
     " AND (SELECT count(*) FROM v) >= 0 ORDER BY n"
     " ON CONFLICT (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL DO NOTHING"
     " RETURNING run_id, migration_id, schema, status),"
@@ -109,7 +109,8 @@ static const char pgstore_sql_write_rest[] =
     " AND checksum IS NOT NULL))[1] AS checksum, max(at) AS at FROM f WHERE base GROUP BY id),"
     " u AS (INSERT INTO @.migrations_list AS old (migration_id, schema, version, name, connection,"
     " backend, up_sql, down_sql, created_at, status, error_message, checksum, updated_at)"
-    " SELECT m.id, m.schema, m.version, m.name, m.connection, m.backend, m.up, m.down, " NOW_UTC ","
+    " SELECT m.id, m.schema, m.version, m.name, m.connection, m.backend, m.up, m.down, " PGSTORE_NOW_UTC
+    ","
     " COALESCE(g.status, 'pending'), g.error, g.checksum, g.at FROM g JOIN m ON m.id = g.id"
     " ORDER BY m.id ON CONFLICT (migration_id) DO UPDATE SET"
     " status = CASE excluded.status WHEN 'pending' THEN old.status ELSE excluded.status END,"
@@ -117,12 +118,13 @@ static const char pgstore_sql_write_rest[] =
     " checksum = COALESCE(excluded.checksum, old.checksum), updated_at = excluded.updated_at),"
     " l AS (INSERT INTO @.migrations_list (migration_id, schema, version, name, connection,"
     " backend, up_sql, down_sql, created_at, updated_at) SELECT m.id, m.schema, m.version, m.name,"
-    " m.connection, m.backend, m.up, m.down, " NOW_UTC ", " NOW_UTC " FROM m"
+    " m.connection, m.backend, m.up, m.down, " PGSTORE_NOW_UTC ", " PGSTORE_NOW_UTC " FROM m"
     " WHERE NOT EXISTS (SELECT 1 FROM g WHERE g.id = m.id) ORDER BY m.id"
     " ON CONFLICT (migration_id) DO NOTHING),"
     " s AS (INSERT INTO @.migrations_skipped (migration_id, schema, version, connection, backend,"
     " executed_by, execution_method, execution_context, skipped_at, created_at, run_id)"
-    " SELECT id, schema, version, connection, backend, by, method, context, at, " NOW_UTC ", run"
+    " SELECT id, schema, version, connection, backend, by, method, context, at, " PGSTORE_NOW_UTC
+    ", run"
     " FROM r WHERE status IS NULL ORDER BY n"
     " ON CONFLICT (run_id, migration_id, schema, connection) WHERE run_id IS NOT NULL DO NOTHING"
     " RETURNING migration_id, schema, connection),"
@@ -135,33 +137,43 @@ static const char pgstore_sql_write_rest[] =
 
 /* --- reads: the columns are those of rows.h --- */
 
-#define EXECUTION_COLUMNS                                                           \
-    "e.migration_id, e.schema, e.version, e.connection, e.backend, e.status,"       \
-    " e.applied::int, e.checksum, " MICROSECONDS("e.applied_at") ", " MICROSECONDS( \
-        "e.created_at") ", " MICROSECONDS("e.updated_at")
+#define EXECUTION_COLUMNS                                                                           \
+    "e.migration_id, e.schema, e.version, e.connection, e.backend, e.status,"                       \
+    " e.applied::int, e.checksum, " PGSTORE_MICROSECONDS("e.applied_at") ", " PGSTORE_MICROSECONDS( \
+        "e.created_at") ", " PGSTORE_MICROSECONDS("e.updated_at")
 
 /* $1: pairs of connection and schema; $2: connections of which all schemas are wanted. */
 static const char pgstore_sql_applied[] =
     "SELECT " EXECUTION_COLUMNS " FROM json_to_recordset($1::json) AS w (c text, s text)"
-    " JOIN @.migrations_executions e ON e.connection = w.c AND e.schema = w.s WHERE e.applied"
+    " JOIN @.migrations_executions e ON e.connection = w.c AND e.schema COLLATE \"C\" = w.s WHERE e.applied"
     " UNION ALL SELECT " EXECUTION_COLUMNS " FROM @.migrations_executions e WHERE e.applied"
     " AND e.connection IN (SELECT json_array_elements_text($2::json))";
 
+/* Behind the last row of the page before, of which all are NULL at the start. */
+#define BEHIND(at, schema, id, limit)                                                     \
+    "(" at "::bigint IS NULL OR (e.updated_at <= " EPOCH at MICROSECONDS                  \
+    " AND (e.updated_at < " EPOCH at MICROSECONDS                                         \
+    " OR (e.schema COLLATE \"C\", e.migration_id COLLATE \"C\") > (" schema "::text, " id \
+    "::text)))) ORDER BY e.updated_at DESC, e.schema COLLATE \"C\","                      \
+    " e.migration_id COLLATE \"C\" LIMIT " limit "::bigint"
+#define EPOCH        "timestamp 'epoch' + "
+#define MICROSECONDS "::bigint * interval '1 microsecond'"
+
 static const char pgstore_sql_executions_of[] =
     "SELECT " EXECUTION_COLUMNS " FROM @.migrations_executions e WHERE e.migration_id = $1"
-    " ORDER BY e.updated_at DESC, e.schema COLLATE \"C\" LIMIT $2::bigint";
+    " AND " BEHIND("$3", "$4", "$5", "$2");
 
 static const char pgstore_sql_executions_recent[] =
     "SELECT " EXECUTION_COLUMNS " FROM @.migrations_executions e"
     " WHERE (e.status <> 'pending' OR e.applied_at IS NOT NULL OR e.run_id IS NOT NULL)"
-    " AND " PGSTORE_IS_BASE_ID("e") " ORDER BY e.updated_at DESC LIMIT $1::bigint";
+    " AND " PGSTORE_IS_BASE_ID("e") " AND " BEHIND("$2", "$3", "$4", "$1");
 
 #define STATUS(filter)                                                                                                                            \
     "SELECT g.migration_id, g.schema, g.version, g.name, g.connection, g.backend, g.status,"                                                      \
     " g.error_message, g.checksum, g.executions, g.applied_executions,"                                                                           \
-    " " MICROSECONDS(                                                                                                                             \
+    " " PGSTORE_MICROSECONDS(                                                                                                                     \
         "g.applied_at") ", g.declared, g.declared_applied::int,"                                                                                  \
-                        " " MICROSECONDS(                                                                                                         \
+                        " " PGSTORE_MICROSECONDS(                                                                                                 \
                             "g.declared_applied_at") ", h.status, h.error_message"                                                                \
                                                      " FROM (SELECT l.migration_id, l.schema, l.version, l.name, l.connection, l.backend,"        \
                                                      " l.status, l.error_message, l.checksum, count(e.migration_id) AS executions,"               \
@@ -184,24 +196,26 @@ static const char pgstore_sql_status_all[] = STATUS(PGSTORE_IS_BASE_ID("l"));
 
 #define HISTORY                                                                             \
     "SELECT id, migration_id, schema, version, connection, backend, status, error_message," \
-    " executed_by, execution_method, execution_context, " MICROSECONDS(                     \
-        "applied_at") ", " MICROSECONDS("created_at") " FROM @.migrations_history "
+    " executed_by, execution_method, execution_context, " PGSTORE_MICROSECONDS(             \
+        "applied_at") ", " PGSTORE_MICROSECONDS("created_at") " FROM @.migrations_history "
 
 static const char pgstore_sql_history_of[] =
-    HISTORY "WHERE migration_id = $1 ORDER BY id DESC LIMIT $2::bigint";
-static const char pgstore_sql_history_recent[] = HISTORY "ORDER BY id DESC LIMIT $1::bigint";
+    HISTORY "WHERE migration_id = $1 AND id < $3::bigint ORDER BY id DESC LIMIT $2::bigint";
+static const char pgstore_sql_history_recent[] =
+    HISTORY "WHERE id < $2::bigint ORDER BY id DESC LIMIT $1::bigint";
 
 /* Rows that wait to be pruned are not shown. */
-#define SKIPPED(filter, limit)                                                                             \
-    "SELECT id, migration_id, schema, version, connection, backend, NULL, NULL,"                           \
-    " executed_by, execution_method, execution_context, " MICROSECONDS("skipped_at") ", " MICROSECONDS(    \
-        "created_at") " FROM @.migrations_skipped s WHERE " filter                                         \
-                      "(SELECT count(*) FROM @.migrations_skipped n WHERE n.migration_id = s.migration_id" \
-                      " AND n.schema = s.schema AND n.connection = s.connection AND n.id > s.id) < 5"      \
-                      " ORDER BY id DESC LIMIT " limit
+#define SKIPPED(filter, limit, before)                                                                                  \
+    "SELECT id, migration_id, schema, version, connection, backend, NULL, NULL,"                                        \
+    " executed_by, execution_method, execution_context, " PGSTORE_MICROSECONDS("skipped_at") ", " PGSTORE_MICROSECONDS( \
+        "created_at") " FROM @.migrations_skipped s WHERE " filter                                                      \
+                      "(SELECT count(*) FROM @.migrations_skipped n WHERE n.migration_id = s.migration_id"              \
+                      " AND n.schema = s.schema AND n.connection = s.connection AND n.id > s.id) < 5"                   \
+                      " AND id < " before " ORDER BY id DESC LIMIT " limit
 
-static const char pgstore_sql_skipped_of[] = SKIPPED("migration_id = $1 AND ", "$2::bigint");
-static const char pgstore_sql_skipped_recent[] = SKIPPED("", "$1::bigint");
+static const char pgstore_sql_skipped_of[] =
+    SKIPPED("migration_id = $1 AND ", "$2::bigint", "$3::bigint");
+static const char pgstore_sql_skipped_recent[] = SKIPPED("", "$1::bigint", "$2::bigint");
 
 /* --- sync --- */
 
@@ -212,7 +226,8 @@ static const char pgstore_sql_sync_list[] =
     " up_sql, down_sql, dependencies, structured_dependencies, created_at, updated_at)"
     " SELECT id, schema, version, name, connection, backend, up, down,"
     " ARRAY(SELECT json_array_elements_text(simple)), COALESCE(structured::jsonb, 'null'::jsonb),"
-    " " NOW_UTC ", " NOW_UTC " FROM json_to_recordset($1::json) AS x (id text, schema text,"
+    " " PGSTORE_NOW_UTC ", " PGSTORE_NOW_UTC
+    " FROM json_to_recordset($1::json) AS x (id text, schema text,"
     " version text, name text, connection text, backend text, up text, down text, simple json,"
     " structured json) ORDER BY id ON CONFLICT (migration_id) DO UPDATE SET"
     " schema = excluded.schema, version = excluded.version, name = excluded.name,"
@@ -229,34 +244,64 @@ static const char pgstore_sql_sync_links[] =
     " i AS (INSERT INTO @.migrations_dependencies (migration_id, dependency_id, connection, schema,"
     " target, target_type, requires_table, requires_schema, created_at) SELECT id, other,"
     " connection, CASE schema WHEN '' THEN '{}' ELSE ARRAY[schema] END, target, type,"
-    " NULLIF(rt, ''), NULLIF(rs, ''), " NOW_UTC " FROM json_to_recordset($2::json) AS l (id text,"
+    " NULLIF(rt, ''), NULLIF(rs, ''), " PGSTORE_NOW_UTC
+    " FROM json_to_recordset($2::json) AS l (id text,"
     " other text, connection text, schema text, target text, type text, rt text, rs text))"
     " UPDATE @.migrations_list l SET definition = x.definition FROM x WHERE l.migration_id = x.id";
 
-/* Tables, indexes and columns of the schema $1; the schema itself with an empty name. */
+/* Costs no row, but every table must be there and readable. */
+static const char pgstore_sql_ping[] =
+    "SELECT 1 FROM @.migrations_list WHERE false"
+    " UNION ALL SELECT 1 FROM @.migrations_history WHERE false"
+    " UNION ALL SELECT 1 FROM @.migrations_executions WHERE false"
+    " UNION ALL SELECT 1 FROM @.migrations_dependencies WHERE false"
+    " UNION ALL SELECT 1 FROM @.migrations_skipped WHERE false"
+    " UNION ALL SELECT 1 FROM @.bfm_runs WHERE false"
+    " UNION ALL SELECT 1 FROM @.bfm_run_lanes WHERE false"
+    " UNION ALL SELECT 1 FROM @.bfm_idempotency_keys WHERE false"
+    " UNION ALL SELECT 1 FROM @.bfm_servers WHERE false";
+
+/* Tables, indexes and columns of the schema $1; the schema itself with an empty name; '*' is beside
+ * a table that this role may alter. */
 static const char pgstore_sql_inspect[] =
     "SELECT '' AS name, NULL AS attribute FROM pg_catalog.pg_namespace WHERE nspname = $1"
     " UNION ALL SELECT c.relname, NULL FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
-    " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname LIKE '%migrations\\_%'"
+    " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname LIKE ANY (ARRAY['%migrations\\_%', '%bfm\\_%'])"
     " UNION ALL SELECT c.relname, a.attname FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid WHERE n.nspname = $1"
-    " AND c.relname LIKE 'migrations\\_%' AND a.attnum > 0 AND NOT a.attisdropped";
+    " AND c.relname LIKE 'migrations\\_%' AND a.attnum > 0 AND NOT a.attisdropped"
+    " UNION ALL SELECT c.relname, '*' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+    " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname LIKE 'migrations\\_%'"
+    " AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
 
 const char *const pgstore_sql[PGSTORE_SQL_COUNT][PGSTORE_SQL_PARTS] = {
-    [PGSTORE_INSPECT] = {pgstore_sql_inspect, "", ""},
-    [PGSTORE_PING] = {"SELECT 1", "", ""},
-    [PGSTORE_WRITE] = {pgstore_sql_write, pgstore_sql_write_middle, pgstore_sql_write_rest},
-    [PGSTORE_APPLIED] = {pgstore_sql_applied, "", ""},
-    [PGSTORE_EXECUTIONS_OF] = {pgstore_sql_executions_of, "", ""},
-    [PGSTORE_EXECUTIONS_RECENT] = {pgstore_sql_executions_recent, "", ""},
-    [PGSTORE_STATUS_OF] = {pgstore_sql_status_of, "", ""},
-    [PGSTORE_STATUS_ALL] = {pgstore_sql_status_all, "", ""},
-    [PGSTORE_HISTORY_OF] = {pgstore_sql_history_of, "", ""},
-    [PGSTORE_HISTORY_RECENT] = {pgstore_sql_history_recent, "", ""},
-    [PGSTORE_SKIPPED_OF] = {pgstore_sql_skipped_of, "", ""},
-    [PGSTORE_SKIPPED_RECENT] = {pgstore_sql_skipped_recent, "", ""},
-    [PGSTORE_KNOWN] = {pgstore_sql_known, "", ""},
-    [PGSTORE_SYNC_LIST] = {pgstore_sql_sync_list, "", ""},
-    [PGSTORE_SYNC_LINKS] = {pgstore_sql_sync_links, "", ""},
+    [PGSTORE_INSPECT] = {pgstore_sql_inspect, "", "", "", ""},
+    [PGSTORE_PING] = {pgstore_sql_ping, "", "", "", ""},
+    [PGSTORE_WRITE] = {"WITH ", pgstore_sql_write, pgstore_sql_write_middle, pgstore_sql_write_rest,
+                       ""},
+    [PGSTORE_WRITE_AND_RUNS] = {pgstore_sql_put_runs, ", ", pgstore_sql_write,
+                                pgstore_sql_write_middle, pgstore_sql_write_rest},
+    [PGSTORE_RUNS_ALONE] = {pgstore_sql_put_runs, pgstore_sql_put_runs_alone, "", "", ""},
+    [PGSTORE_CLAIM] = {pgstore_sql_claim, "", "", "", ""},
+    [PGSTORE_BEAT] = {pgstore_sql_beat, "", "", "", ""},
+    [PGSTORE_RUNS] = {pgstore_sql_runs, "", "", "", ""},
+    [PGSTORE_RUNS_SEEN] = {pgstore_sql_runs_seen, "", "", "", ""},
+    [PGSTORE_RUN_LANES] = {pgstore_sql_run_lanes, "", "", "", ""},
+    [PGSTORE_RUN_STEPS] = {pgstore_sql_run_steps, "", "", "", ""},
+    [PGSTORE_STANDING] = {pgstore_sql_standing, "", "", "", ""},
+    [PGSTORE_UNENDED] = {pgstore_sql_unended, "", "", "", ""},
+    [PGSTORE_APPLIED] = {pgstore_sql_applied, "", "", "", ""},
+    [PGSTORE_EXECUTIONS_OF] = {pgstore_sql_executions_of, "", "", "", ""},
+    [PGSTORE_EXECUTIONS_RECENT] = {pgstore_sql_executions_recent, "", "", "", ""},
+    [PGSTORE_STATUS_OF] = {pgstore_sql_status_of, "", "", "", ""},
+    [PGSTORE_STATUS_ALL] = {pgstore_sql_status_all, "", "", "", ""},
+    [PGSTORE_HISTORY_OF] = {pgstore_sql_history_of, "", "", "", ""},
+    [PGSTORE_HISTORY_RECENT] = {pgstore_sql_history_recent, "", "", "", ""},
+    [PGSTORE_SKIPPED_OF] = {pgstore_sql_skipped_of, "", "", "", ""},
+    [PGSTORE_SKIPPED_RECENT] = {pgstore_sql_skipped_recent, "", "", "", ""},
+    [PGSTORE_KNOWN] = {pgstore_sql_known, "", "", "", ""},
+    [PGSTORE_SYNC_LIST] = {pgstore_sql_sync_list, "", "", "", ""},
+    [PGSTORE_SYNC_LINKS] = {pgstore_sql_sync_links, "", "", "", ""},
+    [PGSTORE_MARK] = {pgstore_sql_mark, "", "", "", ""},
 };

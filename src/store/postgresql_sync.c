@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "io/work.h"
 #include "store/definition.h"
-#include "store/postgresql_private.h"
+#include "store/postgresql_adopt.h"
 
 enum {
     SYNC_STEP = 1000, /* migrations written by one statement */
@@ -10,7 +10,7 @@ enum {
 };
 
 /*
- *  READING ─> COMPARING ─> BUILDING ─> WRITING ─> (done, or another step from BUILDING)
+ *  ADOPTING ─> READING ─> COMPARING ─> BUILDING ─> WRITING ─> (done, or another step from BUILDING)
  *
  * COMPARING and BUILDING are on the thread pool. All rows of the list are written before the first
  * dependency is; the fingerprints come with those.
@@ -104,6 +104,27 @@ static void sync_read_known(struct pgstore_sync *sync)
     sync->call = (struct pgstore_call){.sql = PGSTORE_KNOWN, .repeatable = true};
     op_init(&sync->step, sync_on_known);
     rc = pgstore_call_start(sync->pg, &sync->call, &sync->step);
+    if (rc != 0)
+        sync_end_step(sync, rc);
+}
+
+static void sync_on_adopted(struct op *op, int rc)
+{
+    struct pgstore_sync *sync = container_of(op, struct pgstore_sync, step);
+
+    if (rc == 0)
+        sync_read_known(sync);
+    else
+        sync_end_step(sync, rc);
+}
+
+/* What older servers left is taken over before anything is written beside it. */
+static void sync_adopt(struct pgstore_sync *sync)
+{
+    int rc;
+
+    op_init(&sync->step, sync_on_adopted);
+    rc = pgstore_adopt_start(sync->pg, sync->request->registry, &sync->step);
     if (rc != 0)
         sync_end_step(sync, rc);
 }
@@ -241,5 +262,5 @@ void pgstore_sync_run(struct store_pg *pg, struct request *request)
     definition_diff_init(&sync->diff);
     buf_init(&sync->rows, SYNC_JSON_MAX);
     buf_init(&sync->links, SYNC_JSON_MAX);
-    sync_read_known(sync);
+    sync_adopt(sync);
 }

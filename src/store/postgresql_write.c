@@ -38,6 +38,8 @@ static bool write_has_turn(const struct pgstore_write *write, struct list *node)
 
 static void write_free_values(struct pgstore_write *write)
 {
+    buf_free(&write->lanes);
+    buf_free(&write->runs);
     buf_free(&write->records);
     buf_free(&write->callers);
     buf_free(&write->migrations);
@@ -209,6 +211,10 @@ static int write_put_record(struct pgstore_write *write, struct write_numbers *n
     write_put_member(json, "me", event->method);
     write_put_member(json, "run", record->run_id);
     write_put_member(json, "ck", record->checksum);
+    if (record->attempts > 0)
+        buf_printf(json, ",\"tr\":%u", record->attempts);
+    if (record->duration_ms > 0)
+        buf_printf(json, ",\"ms\":%" PRId64, record->duration_ms);
     buf_putc(json, '}');
     write->keyed = write->keyed && (record->run_id != NULL || event->found);
     return rc;
@@ -219,6 +225,8 @@ static int write_put_request(struct pgstore_write *write, struct write_numbers *
 {
     int rc = 0;
 
+    if (request->kind == REQUEST_PUT_RUN)
+        pgstore_put_run(write, request);
     for (size_t i = 0; i < request->record_count && rc == 0; i++)
         rc = write_put_record(write, numbers, &request->records[i]);
     return rc;
@@ -235,10 +243,17 @@ static int write_put_all(struct pgstore_write *write, struct write_numbers *numb
     write_close(&write->migrations, numbers->migration_count);
     write_close(&write->callers, numbers->caller_count);
     write_close(&write->records, numbers->record_count);
+    write_close(&write->runs, write->run_count);
+    write_close(&write->lanes, write->lane_count);
+    write->record_count = numbers->record_count;
     if (rc == 0)
         rc = write->migrations.rc;
     if (rc == 0)
         rc = write->callers.rc;
+    if (rc == 0)
+        rc = write->runs.rc;
+    if (rc == 0)
+        rc = write->lanes.rc;
     return rc != 0 ? rc : write->records.rc;
 }
 
@@ -267,6 +282,9 @@ static int write_build_on_thread(void *arg, struct err *err)
     buf_truncate(&write->migrations, 0);
     buf_truncate(&write->callers, 0);
     buf_truncate(&write->records, 0);
+    buf_truncate(&write->runs, 0);
+    buf_truncate(&write->lanes, 0);
+    write->run_count = write->lane_count = 0;
     map_init(&numbers.migrations);
     map_init(&numbers.callers);
     write->keyed = true;
@@ -274,6 +292,21 @@ static int write_build_on_thread(void *arg, struct err *err)
     map_free(&numbers.callers);
     map_free(&numbers.migrations);
     return rc == 0 ? 0 : err_set(err, rc, "%s", err_code_text(rc));
+}
+
+/* Most batches hold no run. */
+static void write_fill_call(struct pgstore_write *write)
+{
+    write->call =
+        (struct pgstore_call){.sql = PGSTORE_WRITE,
+                              .value_count = 3,
+                              .values = {write->migrations.data, write->callers.data,
+                                         write->records.data, write->runs.data, write->lanes.data},
+                              .repeatable = write->keyed};
+    if (write->run_count == 0)
+        return;
+    write->call.sql = write->record_count > 0 ? PGSTORE_WRITE_AND_RUNS : PGSTORE_RUNS_ALONE;
+    write->call.value_count = 5;
 }
 
 static void write_on_built(struct op *op, int rc)
@@ -285,11 +318,7 @@ static void write_on_built(struct op *op, int rc)
         return;
     }
     if (rc == 0) {
-        write->call = (struct pgstore_call){
-            .sql = PGSTORE_WRITE,
-            .value_count = 3,
-            .values = {write->migrations.data, write->callers.data, write->records.data},
-            .repeatable = write->keyed};
+        write_fill_call(write);
         op_init(&write->step, write_on_queried);
         rc = pgstore_call_start(write_store(write), &write->call, &write->step);
     }
@@ -316,6 +345,8 @@ void pgstore_write_run(struct store_pg *pg, struct list *batch)
     buf_init(&write->migrations, WRITE_JSON_MAX);
     buf_init(&write->callers, WRITE_JSON_MAX);
     buf_init(&write->records, WRITE_JSON_MAX);
+    buf_init(&write->runs, WRITE_JSON_MAX);
+    buf_init(&write->lanes, WRITE_JSON_MAX);
     list_foreach(node, batch)
         container_of(node, struct request, link)->rc = 0;
     write_build(write);

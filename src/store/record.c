@@ -6,14 +6,17 @@
 #include "store/text.h"
 
 static const struct record_event record_events[] = {
-    [STORE_PENDING] = {"pending", RECORD_NONE, NULL, false},
-    [STORE_APPLIED] = {"applied", RECORD_APPLIED, NULL, false},
-    [STORE_FAILED] = {"failed", RECORD_FAILED, NULL, false},
-    [STORE_ROLLED_BACK] = {"rolled_back", RECORD_ROLLED_BACK, NULL, false},
-    [STORE_UNDO_FAILED] = {"failed", RECORD_UNDO_FAILED, NULL, false},
-    [STORE_SKIPPED] = {NULL, RECORD_NONE, NULL, false},
-    [STORE_FOUND_APPLIED] = {"applied", RECORD_APPLIED, "reconcile", true},
-    [STORE_FOUND_NOT_APPLIED] = {"rolled_back", RECORD_ROLLED_BACK, "reconcile", true},
+    [STORE_PENDING] = {"pending", NULL, RECORD_NONE, false},
+    [STORE_APPLIED] = {"applied", NULL, RECORD_APPLIED, false},
+    [STORE_FAILED] = {"failed", NULL, RECORD_FAILED, false},
+    [STORE_ROLLED_BACK] = {"rolled_back", NULL, RECORD_ROLLED_BACK, false},
+    [STORE_UNDO_FAILED] = {"failed", NULL, RECORD_UNDO_FAILED, false},
+    [STORE_CUT_OFF] = {"failed", NULL, RECORD_NONE, false},
+    [STORE_END_APPLIED] = {"applied", NULL, RECORD_NONE, false},
+    [STORE_END_NOT_APPLIED] = {"rolled_back", NULL, RECORD_NONE, false},
+    [STORE_SKIPPED] = {NULL, NULL, RECORD_NONE, false},
+    [STORE_FOUND_APPLIED] = {"applied", "reconcile", RECORD_APPLIED, true},
+    [STORE_FOUND_NOT_APPLIED] = {"rolled_back", "reconcile", RECORD_ROLLED_BACK, true},
 };
 
 const struct record_event *record_event(enum store_event event)

@@ -18,9 +18,9 @@ enum record_effect {
 
 struct record_event {
     const char *status; /* of the history row; NULL: it goes to migrations_skipped */
-    enum record_effect effect;
     const char *method; /* replaces the caller's; NULL: the caller's */
-    bool found;         /* nothing happens unless it changes whether the execution is applied */
+    enum record_effect effect;
+    bool found; /* nothing happens unless it changes whether the execution is applied */
 };
 
 const struct record_event *record_event(enum store_event event);

@@ -11,24 +11,40 @@ enum {
 
 void rows_init(struct rows *rows, struct arena *arena, const struct rows_source *source)
 {
-    *rows = (struct rows){.arena = arena, .source = source};
+    *rows = (struct rows){.arena = arena, .source = *source};
 }
 
-/* Room for one more item of `size` bytes behind `count`; the old array stays in the arena. */
-static void *rows_grow(struct rows *rows, void *items, size_t count, size_t size)
+/* The old array stays in the arena. */
+static void *rows_grow(struct rows *rows, const void *items, size_t count, size_t size)
 {
     size_t cap = rows->cap > 0 ? rows->cap * 2 : ROWS_FIRST_CAP;
-    void *grown;
+    void *grown = arena_calloc(rows->arena, cap, size);
 
-    if (count < rows->cap)
-        return items;
-    grown = arena_calloc(rows->arena, cap, size);
     if (grown == NULL)
         return NULL;
     if (count > 0)
         memcpy(grown, items, count * size);
     rows->cap = cap;
     return grown;
+}
+
+void *rows_push(struct rows *rows, void *array, size_t *count, size_t size)
+{
+    char *items;
+
+    memcpy(&items, array, sizeof(items)); /* pointers to structs are all alike */
+    if (*count == rows->cap) {
+        items = rows_grow(rows, items, *count, size);
+        if (items == NULL)
+            return NULL;
+        memcpy(array, &items, sizeof(items));
+    }
+    return items + (*count)++ * size;
+}
+
+int rows_rc(const struct rows *rows)
+{
+    return rows->failed ? ERR_NOMEM : 0;
 }
 
 static const char *rows_keep(struct rows *rows, int column, const char *text)
@@ -46,24 +62,22 @@ static const char *rows_keep(struct rows *rows, int column, const char *text)
     return last;
 }
 
-static const char *rows_text(struct rows *rows, int column)
+const char *rows_text(struct rows *rows, int column)
 {
-    return rows_keep(rows, column, rows->source->text(rows->source->arg, column));
+    return rows_keep(rows, column, rows->source.text(rows->source.arg, column));
 }
 
-static int64_t rows_integer(struct rows *rows, int column)
+int64_t rows_integer(struct rows *rows, int column)
 {
-    return rows->source->integer(rows->source->arg, column);
+    return rows->source.integer(rows->source.arg, column);
 }
 
 int rows_add_execution(struct rows *rows, struct store_executions *out)
 {
-    struct store_execution *row = rows_grow(rows, out->rows, out->count, sizeof(*row));
+    struct store_execution *row = rows_push(rows, &out->rows, &out->count, sizeof(*row));
 
     if (row == NULL)
         return ERR_NOMEM;
-    out->rows = row;
-    row += out->count;
     row->migration_id = rows_text(rows, ROWS_EXECUTION_ID);
     row->schema = rows_text(rows, ROWS_EXECUTION_SCHEMA);
     row->version = rows_text(rows, ROWS_EXECUTION_VERSION);
@@ -71,27 +85,23 @@ int rows_add_execution(struct rows *rows, struct store_executions *out)
     row->backend = rows_text(rows, ROWS_EXECUTION_BACKEND);
     row->applied = rows_integer(rows, ROWS_EXECUTION_APPLIED) != 0;
     row->status =
-        row->applied
-            ? "applied"
-            : status_normalize(rows->source->text(rows->source->arg, ROWS_EXECUTION_STATUS));
+        row->applied ? "applied"
+                     : status_normalize(rows->source.text(rows->source.arg, ROWS_EXECUTION_STATUS));
     row->checksum = rows_text(rows, ROWS_EXECUTION_CHECKSUM);
     row->applied_at_us = rows_integer(rows, ROWS_EXECUTION_APPLIED_AT);
     row->created_at_us = rows_integer(rows, ROWS_EXECUTION_CREATED_AT);
     row->updated_at_us = rows_integer(rows, ROWS_EXECUTION_UPDATED_AT);
-    out->count++;
-    return rows->failed ? ERR_NOMEM : 0;
+    return rows_rc(rows);
 }
 
 int rows_add_event(struct rows *rows, struct store_event_rows *out)
 {
-    struct store_event_row *row = rows_grow(rows, out->rows, out->count, sizeof(*row));
+    struct store_event_row *row = rows_push(rows, &out->rows, &out->count, sizeof(*row));
     const char *status;
 
     if (row == NULL)
         return ERR_NOMEM;
-    out->rows = row;
-    row += out->count;
-    status = rows->source->text(rows->source->arg, ROWS_EVENT_STATUS);
+    status = rows->source.text(rows->source.arg, ROWS_EVENT_STATUS);
     row->id = rows_integer(rows, ROWS_EVENT_NUMBER);
     row->migration_id = rows_text(rows, ROWS_EVENT_ID);
     row->schema = rows_text(rows, ROWS_EVENT_SCHEMA);
@@ -105,13 +115,12 @@ int rows_add_event(struct rows *rows, struct store_event_rows *out)
     row->execution_context = rows_text(rows, ROWS_EVENT_CONTEXT);
     row->at_us = rows_integer(rows, ROWS_EVENT_AT);
     row->created_at_us = rows_integer(rows, ROWS_EVENT_CREATED_AT);
-    out->count++;
-    return rows->failed ? ERR_NOMEM : 0;
+    return rows_rc(rows);
 }
 
 static void rows_read_facts(const struct rows *rows, struct status_facts *facts)
 {
-    const struct rows_source *from = rows->source;
+    const struct rows_source *from = &rows->source;
     const char *schema = from->text(from->arg, ROWS_STATUS_SCHEMA);
 
     *facts = (struct status_facts){
@@ -131,14 +140,12 @@ static void rows_read_facts(const struct rows *rows, struct status_facts *facts)
 
 int rows_add_status(struct rows *rows, struct store_statuses *out)
 {
-    struct store_status *row = rows_grow(rows, out->rows, out->count, sizeof(*row));
+    struct store_status *row = rows_push(rows, &out->rows, &out->count, sizeof(*row));
     struct status_facts facts;
     struct status_verdict verdict;
 
     if (row == NULL)
         return ERR_NOMEM;
-    out->rows = row;
-    row += out->count;
     rows_read_facts(rows, &facts);
     status_judge(&facts, &verdict);
     row->migration_id = rows_text(rows, ROWS_STATUS_ID);
@@ -153,8 +160,7 @@ int rows_add_status(struct rows *rows, struct store_statuses *out)
     row->name = rows_text(rows, ROWS_STATUS_NAME);
     row->connection = rows_text(rows, ROWS_STATUS_CONNECTION);
     row->backend = rows_text(rows, ROWS_STATUS_BACKEND);
-    out->count++;
-    return rows->failed ? ERR_NOMEM : 0;
+    return rows_rc(rows);
 }
 
 static int rows_compare_executions(const void *left, const void *right)

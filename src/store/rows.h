@@ -63,14 +63,83 @@ enum rows_status_column {
     ROWS_STATUS_NEWEST_ERROR,
 };
 
+enum rows_standing_column {
+    ROWS_STANDING_ID,
+    ROWS_STANDING_SCHEMA,
+    ROWS_STANDING_CONNECTION,
+    ROWS_STANDING_APPLIED, /* 0 or 1 */
+    ROWS_STANDING_HISTORY,
+    ROWS_STANDING_RUN,
+    ROWS_STANDING_SINCE,
+    ROWS_STANDING_OWNER, /* status of the run's row */
+};
+
+enum rows_run_column {
+    ROWS_RUN_ID,
+    ROWS_RUN_KIND,
+    ROWS_RUN_CONNECTION,
+    ROWS_RUN_STATUS,
+    ROWS_RUN_REQUEST,
+    ROWS_RUN_BY,
+    ROWS_RUN_METHOD,
+    ROWS_RUN_CONTEXT,
+    ROWS_RUN_SERVER,
+    ROWS_RUN_RETRY_OF,
+    ROWS_RUN_ERROR,
+    ROWS_RUN_LANES,
+    ROWS_RUN_LANES_FAILED,
+    ROWS_RUN_APPLIED,
+    ROWS_RUN_SKIPPED,
+    ROWS_RUN_FAILED,
+    ROWS_RUN_NOT_RUN,
+    ROWS_RUN_STARTED_AT,
+    ROWS_RUN_ENDED_AT,
+};
+
+enum rows_lane_column {
+    ROWS_LANE_NUMBER,
+    ROWS_LANE_SCHEMA,
+    ROWS_LANE_FAILED,
+    ROWS_LANE_ERROR,
+    ROWS_LANE_APPLIED,
+    ROWS_LANE_SKIPPED,
+    ROWS_LANE_FAILED_STEPS,
+    ROWS_LANE_NOT_RUN,
+    ROWS_LANE_DURATION,
+};
+
+enum rows_step_column {
+    ROWS_STEP_NUMBER,
+    ROWS_STEP_ID,
+    ROWS_STEP_SCHEMA,
+    ROWS_STEP_VERSION,
+    ROWS_STEP_CONNECTION,
+    ROWS_STEP_BACKEND,
+    ROWS_STEP_STATUS,
+    ROWS_STEP_ERROR,
+    ROWS_STEP_ATTEMPTS,
+    ROWS_STEP_DURATION,
+    ROWS_STEP_AT,       /* of the newest row */
+    ROWS_STEP_BEGUN_AT, /* of the row that says that it starts */
+};
+
+enum rows_tenant_column {
+    ROWS_TENANT_SCHEMA,
+    ROWS_TENANT_VERSION,
+    ROWS_TENANT_APPLIED,
+    ROWS_TENANT_COUNTED,
+    ROWS_TENANT_FAILED,
+    ROWS_TENANT_LAST_RUN,
+};
+
 enum {
-    ROWS_COLUMNS_MAX = 17,
+    ROWS_COLUMNS_MAX = 19,
 };
 
 /* A result that grows. A text equal to that of the row before is kept once. */
 struct rows {
     struct arena *arena;
-    const struct rows_source *source;
+    struct rows_source source;
     size_t cap;
     const char *last[ROWS_COLUMNS_MAX];
     bool failed;
@@ -80,9 +149,25 @@ void rows_init(struct rows *rows, struct arena *arena, const struct rows_source 
 /* Each adds the source's current row. Returns 0 or ERR_NOMEM. */
 int rows_add_execution(struct rows *rows, struct store_executions *out);
 int rows_add_event(struct rows *rows, struct store_event_rows *out);
+int rows_add_standing(struct rows *rows, struct store_standings *out);
 int rows_add_status(struct rows *rows, struct store_statuses *out);
+
+int rows_add_run(struct rows *rows, struct store_runs *out);
+int rows_add_lane(struct rows *rows, struct store_run_lanes *out);
+int rows_add_step(struct rows *rows, struct store_run_steps *out);
+int rows_add_tenant(struct rows *rows, struct store_tenants *out);
+
+/* For those functions: one more item of `size` bytes, zeroed and counted, in the array that
+ * `*(T **)array` is (NULL when memory is out); cells of the current row, texts kept in the arena;
+ * and what to return, as texts may have failed. */
+void *rows_push(struct rows *rows, void *array, size_t *count, size_t size);
+int rows_rc(const struct rows *rows);
+const char *rows_text(struct rows *rows, int column);
+int64_t rows_integer(struct rows *rows, int column);
 
 /* By (schema, connection, migration), each row once. */
 void rows_order_executions(struct store_executions *executions);
+/* Newest first, each once, at most `limit`. */
+void rows_order_runs(struct store_runs *runs, size_t limit);
 
 #endif

@@ -20,21 +20,24 @@ static void lite_close_file(struct store_sqlite *lite)
     lite->db = NULL;
 }
 
-static int lite_open(struct store_sqlite *lite, struct err *err)
+/* `prepare`: looks for missing tables even if it is open. */
+static int lite_open(struct store_sqlite *lite, bool prepare, struct err *err)
 {
-    int rc;
+    int rc = 0;
 
     if (lite->db != NULL && sqlite_has_moved(lite->db))
         lite_close_file(lite); /* what is written to a removed file is lost */
-    if (lite->db != NULL)
+    if (lite->db != NULL && !prepare)
         return 0;
-    rc = sqlite_open(lite->path, &lite->db, err);
-    if (rc == 0) {
+    if (lite->db == NULL) {
+        rc = sqlite_open(lite->path, &lite->db, err);
         lite->synced = true;
-        rc = sqlite_schema_ensure(lite->db, err);
-        if (rc != 0)
-            lite_close_file(lite);
     }
+    if (rc != 0)
+        return rc;
+    rc = sqlite_schema_ensure(lite->db, err);
+    if (rc != 0)
+        lite_close_file(lite);
     return rc;
 }
 
@@ -55,12 +58,12 @@ static int lite_batch_on_thread(void *arg, struct err *err)
     struct store_sqlite *lite = arg;
     struct list *batch = &lite->core.batch;
     struct request *first = container_of(batch->next, struct request, link);
-    int rc = lite_open(lite, err);
+    int rc = lite_open(lite, first->kind == REQUEST_PREPARE, err);
 
     lite_fail_unset(batch, rc, err);
     if (rc == 0 && first->kind == REQUEST_SYNC)
         sqlite_sync_step(lite, first);
-    else if (rc == 0 && first->kind == REQUEST_WRITE)
+    else if (rc == 0 && first->kind != REQUEST_PREPARE)
         sqlite_write_batch(lite, batch);
     lite_drop_broken(lite);
     return 0;
@@ -70,7 +73,7 @@ static int lite_batch_on_thread(void *arg, struct err *err)
 static int lite_reads_on_thread(void *arg, struct err *err)
 {
     struct store_sqlite *lite = arg;
-    int rc = lite_open(lite, err);
+    int rc = lite_open(lite, false, err);
 
     if (rc == 0)
         rc = sqlite_exec(lite->db, "BEGIN", err);
@@ -180,16 +183,7 @@ static const struct core_ops lite_core_ops = {
 
 static const struct store_ops lite_ops = {
     .name = "sqlite",
-    .prepare = core_prepare,
-    .ping = core_ping,
-    .write = core_write,
-    .sync = core_sync,
-    .get_applied = core_get_applied,
-    .get_executions = core_get_executions,
-    .get_statuses = core_get_statuses,
-    .get_history = core_get_history,
-    .get_skipped = core_get_skipped,
-    .close = core_close,
+    CORE_STORE_OPS,
 };
 
 struct store *store_sqlite_create(struct loop *loop, const char *path)

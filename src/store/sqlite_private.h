@@ -34,9 +34,16 @@ struct sqlite_write {
     int64_t now_us;
 };
 
-/* sqlite_record.c: one record and its effects, within a transaction. */
+/* sqlite_record.c: values 1 to 8 of a statement that writes a row of migrations_list. */
+void sqlite_bind_migration(struct sqlite_stmt *stmt, const struct migration *migration);
+/* One record and its effects, within a transaction. */
 int sqlite_write_record(struct sqlite_write *write, const struct store_record *record,
                         struct err *err);
+
+/* sqlite_runs.c: requests of these kinds, within a transaction. */
+int sqlite_write_run(struct sqlite_write *write, const struct request *request, struct err *err);
+int sqlite_write_claim(struct sqlite_write *write, const struct request *request, struct err *err);
+int sqlite_write_beat(struct sqlite_write *write, const struct request *request, struct err *err);
 
 /* sqlite_write.c: the writes of a batch in one transaction; sets rc of each. */
 void sqlite_write_batch(struct store_sqlite *lite, struct list *batch);
@@ -45,6 +52,13 @@ int sqlite_write_set_synced(struct store_sqlite *lite, bool synced, struct err *
 
 /* sqlite_read.c: one read; sets rc. */
 void sqlite_read_run(struct sqlite *db, struct request *request);
+/* Adds every row of a bound statement to the result. */
+int sqlite_read_rows(struct sqlite_stmt *stmt, struct rows *rows, struct request *request);
+
+/* sqlite_read_runs.c: reads about runs and of tenants. */
+int sqlite_read_about_runs(struct sqlite *db, struct rows *rows, struct request *request);
+/* sqlite_read_standing.c: the same for what stands and for starts without an end. */
+int sqlite_read_standing(struct sqlite *db, struct rows *rows, struct request *request);
 
 /* sqlite_sync.c: one step of a sync; sets rc, more and state. */
 void sqlite_sync_step(struct store_sqlite *lite, struct request *request);

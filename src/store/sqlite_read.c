@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "store/sqlite_private.h"
 
 #define SQL_EXECUTION                                                             \
@@ -7,8 +9,12 @@
 static const char sql_applied_schema[] =
     SQL_EXECUTION "WHERE connection = ?1 AND schema = ?2 AND applied";
 static const char sql_applied_all[] = SQL_EXECUTION "WHERE connection = ?1 AND applied";
-static const char sql_executions_of[] =
-    SQL_EXECUTION "WHERE migration_id = ?1 ORDER BY updated_at DESC, schema LIMIT ?2";
+/* ?3 to ?5: the last row of the page before; the end of time and NULL at the start. */
+#define SQL_BEHIND                                                                \
+    "updated_at <= ?3 AND (updated_at < ?3 OR (schema, migration_id) > (?4, ?5))" \
+    " ORDER BY updated_at DESC, schema, migration_id LIMIT ?2"
+
+static const char sql_executions_of[] = SQL_EXECUTION "WHERE migration_id = ?1 AND " SQL_BEHIND;
 
 /* An ID that is made of the row's own parts; older servers left others behind (bfm-api.md §7). */
 #define SQL_IS_BASE_ID                                                       \
@@ -18,7 +24,7 @@ static const char sql_executions_of[] =
 
 static const char sql_executions_recent[] =
     SQL_EXECUTION "WHERE (status <> 'pending' OR applied_at IS NOT NULL OR run_id IS NOT NULL)"
-                  " AND " SQL_IS_BASE_ID " ORDER BY updated_at DESC LIMIT ?2";
+                  " AND " SQL_IS_BASE_ID " AND " SQL_BEHIND;
 
 #define SQL_TERMINAL "('applied', 'success', 'failed', 'rolled_back')"
 
@@ -54,8 +60,8 @@ static const char sql_status_all[] =
     " created_at FROM migrations_history "
 
 static const char sql_history_of[] =
-    SQL_HISTORY "WHERE migration_id = ?1 ORDER BY id DESC LIMIT ?2";
-static const char sql_history_recent[] = SQL_HISTORY "ORDER BY id DESC LIMIT ?2";
+    SQL_HISTORY "WHERE migration_id = ?1 AND id < ?3 ORDER BY id DESC LIMIT ?2";
+static const char sql_history_recent[] = SQL_HISTORY "WHERE id < ?3 ORDER BY id DESC LIMIT ?2";
 
 /* Rows that wait to be pruned are not shown. */
 #define SQL_SKIPPED(filter)                                                            \
@@ -64,12 +70,23 @@ static const char sql_history_recent[] = SQL_HISTORY "ORDER BY id DESC LIMIT ?2"
     " FROM migrations_skipped s WHERE " filter                                         \
     "(SELECT count(*) FROM migrations_skipped n WHERE n.migration_id = s.migration_id" \
     " AND n.schema = s.schema AND n.connection = s.connection AND n.id > s.id) < 5"    \
-    " ORDER BY id DESC LIMIT ?2"
+    " AND id < ?3 ORDER BY id DESC LIMIT ?2"
 
 static const char sql_skipped_of[] = SQL_SKIPPED("migration_id = ?1 AND ");
 static const char sql_skipped_recent[] = SQL_SKIPPED("");
 
-static const char sql_ping[] = "SELECT count(*) FROM (SELECT 1 FROM migrations_list LIMIT 1)";
+/* Reads a page of the file, if there is one, and misses no table. */
+static const char sql_ping[] =
+    "SELECT count(*) FROM (SELECT 1 FROM migrations_list LIMIT 1) WHERE NOT EXISTS ("
+    "SELECT 1 FROM migrations_history WHERE false"
+    " UNION ALL SELECT 1 FROM migrations_executions WHERE false"
+    " UNION ALL SELECT 1 FROM migrations_dependencies WHERE false"
+    " UNION ALL SELECT 1 FROM migrations_skipped WHERE false"
+    " UNION ALL SELECT 1 FROM bfm_runs WHERE false"
+    " UNION ALL SELECT 1 FROM bfm_run_lanes WHERE false"
+    " UNION ALL SELECT 1 FROM bfm_idempotency_keys WHERE false"
+    " UNION ALL SELECT 1 FROM bfm_servers WHERE false"
+    ")";
 
 static const char *sqlite_read_text(void *arg, int column)
 {
@@ -81,37 +98,15 @@ static int64_t sqlite_read_integer(void *arg, int column)
     return sqlite_int(arg, column);
 }
 
-static int sqlite_read_add(struct rows *rows, struct request *request)
-{
-    switch (request->kind) {
-    case REQUEST_APPLIED:
-    case REQUEST_EXECUTIONS:
-        return rows_add_execution(rows, request->out.executions);
-    case REQUEST_STATUSES:
-        return rows_add_status(rows, request->out.statuses);
-    case REQUEST_HISTORY:
-    case REQUEST_SKIPPED:
-        return rows_add_event(rows, request->out.events);
-    case REQUEST_PREPARE:
-    case REQUEST_PING:
-    case REQUEST_WRITE:
-    case REQUEST_SYNC:
-        break;
-    }
-    return 0;
-}
-
-/* Every row of a bound statement. */
-static int sqlite_read_rows(struct sqlite_stmt *stmt, struct rows *rows, struct rows_source *source,
-                            struct request *request)
+int sqlite_read_rows(struct sqlite_stmt *stmt, struct rows *rows, struct request *request)
 {
     struct err *err = &request->op->err;
     bool row;
     int rc;
 
-    source->arg = stmt;
+    rows->source.arg = stmt;
     while ((rc = sqlite_step(stmt, &row, err)) == 0 && row) {
-        rc = sqlite_read_add(rows, request);
+        rc = core_add_row(request, rows);
         if (rc != 0) {
             sqlite_reset(stmt);
             return err_set(err, rc, "out of memory");
@@ -120,8 +115,8 @@ static int sqlite_read_rows(struct sqlite_stmt *stmt, struct rows *rows, struct 
     return rc;
 }
 
-static int sqlite_read_scope(struct sqlite *db, struct rows *rows, struct rows_source *source,
-                             struct request *request, const struct store_scope *scope)
+static int sqlite_read_scope(struct sqlite *db, struct rows *rows, struct request *request,
+                             const struct store_scope *scope)
 {
     const char *sql = scope->schemas != NULL ? sql_applied_schema : sql_applied_all;
     size_t count = scope->schemas != NULL ? scope->schema_count : 1;
@@ -135,18 +130,17 @@ static int sqlite_read_scope(struct sqlite *db, struct rows *rows, struct rows_s
         sqlite_bind_text(stmt, 1, scope->connection);
         if (scope->schemas != NULL)
             sqlite_bind_text(stmt, 2, scope->schemas[i]);
-        rc = sqlite_read_rows(stmt, rows, source, request);
+        rc = sqlite_read_rows(stmt, rows, request);
     }
     return rc;
 }
 
-static int sqlite_read_applied(struct sqlite *db, struct rows *rows, struct rows_source *source,
-                               struct request *request)
+static int sqlite_read_applied(struct sqlite *db, struct rows *rows, struct request *request)
 {
     int rc = 0;
 
     for (size_t i = 0; i < request->scope_count && rc == 0; i++)
-        rc = sqlite_read_scope(db, rows, source, request, &request->scopes[i]);
+        rc = sqlite_read_scope(db, rows, request, &request->scopes[i]);
     if (rc == 0)
         rows_order_executions(request->out.executions);
     return rc;
@@ -166,17 +160,38 @@ static const char *sqlite_read_sql(const struct request *request)
     case REQUEST_SKIPPED:
         return one ? sql_skipped_of : sql_skipped_recent;
     case REQUEST_APPLIED:
+    case REQUEST_RUNS:
+    case REQUEST_RUN_LANES:
+    case REQUEST_RUN_STEPS:
+    case REQUEST_TENANTS:
+    case REQUEST_STANDING:
+    case REQUEST_UNENDED:
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
     case REQUEST_SYNC:
+    case REQUEST_PUT_RUN:
+    case REQUEST_CLAIM_KEY:
+    case REQUEST_BEAT:
         break;
     }
     return sql_ping;
 }
 
-static int sqlite_read_query(struct sqlite *db, struct rows *rows, struct rows_source *source,
-                             struct request *request)
+static void sqlite_read_bind_page(struct sqlite_stmt *stmt, const struct request *request)
+{
+    const struct store_cursor *cursor = request->cursor;
+    int64_t before = request->before_id > 0 ? request->before_id : INT64_MAX;
+
+    sqlite_bind_int(stmt, 2, request->limit < INT32_MAX ? (int64_t)request->limit : INT32_MAX);
+    sqlite_bind_int(stmt, 3, cursor != NULL ? cursor->updated_at_us : before);
+    if (cursor == NULL)
+        return;
+    sqlite_bind_text(stmt, 4, cursor->schema);
+    sqlite_bind_text(stmt, 5, cursor->migration_id);
+}
+
+static int sqlite_read_query(struct sqlite *db, struct rows *rows, struct request *request)
 {
     struct sqlite_stmt *stmt;
     int rc = sqlite_prepare(db, sqlite_read_sql(request), &stmt, &request->op->err);
@@ -186,28 +201,17 @@ static int sqlite_read_query(struct sqlite *db, struct rows *rows, struct rows_s
     if (request->migration_id != NULL)
         sqlite_bind_text(stmt, 1, request->migration_id);
     if (request->kind != REQUEST_STATUSES && request->kind != REQUEST_PING)
-        sqlite_bind_int(stmt, 2, request->limit < INT32_MAX ? (int64_t)request->limit : INT32_MAX);
-    return sqlite_read_rows(stmt, rows, source, request);
+        sqlite_read_bind_page(stmt, request);
+    return sqlite_read_rows(stmt, rows, request);
 }
 
-static struct arena *sqlite_read_arena(struct request *request)
+static int sqlite_read_ping(struct sqlite *db, struct rows *rows, struct request *request)
 {
-    switch (request->kind) {
-    case REQUEST_APPLIED:
-    case REQUEST_EXECUTIONS:
-        return &request->out.executions->arena;
-    case REQUEST_STATUSES:
-        return &request->out.statuses->arena;
-    case REQUEST_HISTORY:
-    case REQUEST_SKIPPED:
-        return &request->out.events->arena;
-    case REQUEST_PREPARE:
-    case REQUEST_PING:
-    case REQUEST_WRITE:
-    case REQUEST_SYNC:
-        break;
-    }
-    return NULL;
+    int rc = sqlite_read_query(db, rows, request);
+
+    if (rc != 0 && strstr(request->op->err.text, "no such table") != NULL)
+        return core_report_lost(&request->op->err);
+    return rc;
 }
 
 void sqlite_read_run(struct sqlite *db, struct request *request)
@@ -215,9 +219,35 @@ void sqlite_read_run(struct sqlite *db, struct request *request)
     struct rows_source source = {.text = sqlite_read_text, .integer = sqlite_read_integer};
     struct rows rows;
 
-    rows_init(&rows, sqlite_read_arena(request), &source);
-    if (request->kind == REQUEST_APPLIED)
-        request->rc = sqlite_read_applied(db, &rows, &source, request);
-    else
-        request->rc = sqlite_read_query(db, &rows, &source, request);
+    rows_init(&rows, core_result_arena(request), &source);
+    switch (request->kind) {
+    case REQUEST_APPLIED:
+        request->rc = sqlite_read_applied(db, &rows, request);
+        return;
+    case REQUEST_RUNS:
+    case REQUEST_RUN_LANES:
+    case REQUEST_RUN_STEPS:
+    case REQUEST_TENANTS:
+        request->rc = sqlite_read_about_runs(db, &rows, request);
+        return;
+    case REQUEST_STANDING:
+    case REQUEST_UNENDED:
+        request->rc = sqlite_read_standing(db, &rows, request);
+        return;
+    case REQUEST_PING:
+        request->rc = sqlite_read_ping(db, &rows, request);
+        return;
+    case REQUEST_EXECUTIONS:
+    case REQUEST_STATUSES:
+    case REQUEST_HISTORY:
+    case REQUEST_SKIPPED:
+    case REQUEST_PREPARE:
+    case REQUEST_WRITE:
+    case REQUEST_SYNC:
+    case REQUEST_PUT_RUN:
+    case REQUEST_CLAIM_KEY:
+    case REQUEST_BEAT:
+        break;
+    }
+    request->rc = sqlite_read_query(db, &rows, request);
 }

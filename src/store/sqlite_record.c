@@ -23,8 +23,9 @@ static const char sql_list_insert[] =
 static const char sql_history_insert[] =
     "INSERT INTO migrations_history (migration_id, schema, version, connection, backend, status,"
     " error_message, executed_by, execution_method, execution_context, applied_at, created_at,"
-    " run_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, substr(?8, 1, 255), substr(?9, 1, 20), ?10, ?11,"
-    " ?12, ?13) ON CONFLICT (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL"
+    " run_id, attempts, duration_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, substr(?8, 1, 255),"
+    " substr(?9, 1, 20), ?10, ?11, ?12, ?13, ?14, ?15)"
+    " ON CONFLICT (run_id, migration_id, schema, status) WHERE run_id IS NOT NULL"
     " DO NOTHING";
 
 #define SQL_EXECUTION_INSERT                                                                   \
@@ -42,6 +43,10 @@ static const char sql_execution_fail[] = SQL_EXECUTION_INSERT " WHERE NOT applie
 static const char sql_execution_is_applied[] =
     "SELECT 1 FROM migrations_executions WHERE migration_id = ?1 AND schema = ?2"
     " AND version = ?3 AND connection = ?4 AND backend = ?5 AND applied";
+
+static const char sql_history_has_end[] =
+    "SELECT 1 FROM migrations_history WHERE run_id = ?1 AND migration_id = ?2 AND schema = ?3"
+    " AND status <> 'pending'";
 
 static const char sql_list_set[] =
     "UPDATE migrations_list SET status = ?2, error_message = ?3, checksum = COALESCE(?4, checksum),"
@@ -61,6 +66,18 @@ static const char sql_skipped_known[] =
 
 static const char sql_skipped_delete[] = "DELETE FROM migrations_skipped WHERE id = ?1";
 
+void sqlite_bind_migration(struct sqlite_stmt *stmt, const struct migration *migration)
+{
+    sqlite_bind_text(stmt, 1, migration->id);
+    sqlite_bind_text(stmt, 2, migration->schema);
+    sqlite_bind_text(stmt, 3, migration->version);
+    sqlite_bind_text(stmt, 4, migration->name);
+    sqlite_bind_text(stmt, 5, migration->connection);
+    sqlite_bind_text(stmt, 6, backend_kind_name(migration->backend));
+    sqlite_bind_text(stmt, 7, migration->up.file);
+    sqlite_bind_text(stmt, 8, migration->down.file);
+}
+
 /* A record needs its row in migrations_list; sync() may not have been there yet. */
 static int sqlite_write_list_row(struct sqlite_write *write, const struct store_record *record,
                                  struct err *err)
@@ -74,14 +91,7 @@ static int sqlite_write_list_row(struct sqlite_write *write, const struct store_
     rc = sqlite_prepare(write->db, sql_list_insert, &stmt, err);
     if (rc != 0)
         return rc;
-    sqlite_bind_text(stmt, 1, migration->id);
-    sqlite_bind_text(stmt, 2, migration->schema);
-    sqlite_bind_text(stmt, 3, migration->version);
-    sqlite_bind_text(stmt, 4, migration->name);
-    sqlite_bind_text(stmt, 5, migration->connection);
-    sqlite_bind_text(stmt, 6, backend_kind_name(migration->backend));
-    sqlite_bind_text(stmt, 7, migration->up.file);
-    sqlite_bind_text(stmt, 8, migration->down.file);
+    sqlite_bind_migration(stmt, migration);
     sqlite_bind_int(stmt, 9, write->now_us);
     rc = sqlite_run(stmt, err);
     if (rc == 0 && map_put(&write->listed, &record->migration, sizeof(void *), &write->listed) != 0)
@@ -116,6 +126,10 @@ static int sqlite_write_history(struct sqlite_write *write, const struct store_r
     sqlite_bind_int(stmt, 11, record->at_us);
     sqlite_bind_int(stmt, 12, write->now_us);
     sqlite_bind_text(stmt, 13, run_id);
+    if (record->attempts > 0)
+        sqlite_bind_int(stmt, 14, record->attempts);
+    if (record->duration_ms > 0)
+        sqlite_bind_int(stmt, 15, record->duration_ms);
     return sqlite_run(stmt, err);
 }
 
@@ -304,6 +318,23 @@ static int sqlite_write_found(struct sqlite_write *write, const struct store_rec
     return rc == 0 ? sqlite_write_effect(write, record, error, err) : rc;
 }
 
+static int sqlite_write_has_end(struct sqlite_write *write, const struct store_record *record,
+                                bool *has_end, struct err *err)
+{
+    struct sqlite_stmt *stmt;
+    int rc = sqlite_prepare(write->db, sql_history_has_end, &stmt, err);
+
+    if (rc != 0)
+        return rc;
+    sqlite_bind_text(stmt, 1, record->run_id);
+    sqlite_bind_text(stmt, 2, record->migration->id);
+    sqlite_bind_text(stmt, 3, record->schema);
+    rc = sqlite_step(stmt, has_end, err);
+    if (rc == 0 && *has_end)
+        sqlite_reset(stmt);
+    return rc;
+}
+
 /* A history row that is there already was written by an earlier try of the same write, and so was
  * everything that goes with it. */
 int sqlite_write_record(struct sqlite_write *write, const struct store_record *record,
@@ -311,6 +342,7 @@ int sqlite_write_record(struct sqlite_write *write, const struct store_record *r
 {
     const char *context = record_clean_text(record->caller->execution_context, &write->context);
     const char *error = record_clean_text(record->error, &write->error);
+    bool has_end;
     int rc;
 
     if (write->context.rc != 0 || write->error.rc != 0)
@@ -322,6 +354,11 @@ int sqlite_write_record(struct sqlite_write *write, const struct store_record *r
         return sqlite_write_skip(write, record, context, err);
     if (record_event(record->event)->found)
         return sqlite_write_found(write, record, error, context, err);
+    if (record->event == STORE_CUT_OFF) {
+        rc = sqlite_write_has_end(write, record, &has_end, err);
+        if (rc != 0 || has_end)
+            return rc;
+    }
     rc = sqlite_write_history(write, record, record->run_id, error, context, err);
     if (rc != 0 || sqlite_changes(write->db) == 0)
         return rc;

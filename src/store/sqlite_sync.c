@@ -101,14 +101,7 @@ static int sqlite_sync_write_row(struct sqlite *db, const struct definition *def
     rc = sqlite_prepare(db, sql_list_define, &stmt, err);
     if (rc != 0)
         return rc;
-    sqlite_bind_text(stmt, 1, migration->id);
-    sqlite_bind_text(stmt, 2, migration->schema);
-    sqlite_bind_text(stmt, 3, migration->version);
-    sqlite_bind_text(stmt, 4, migration->name);
-    sqlite_bind_text(stmt, 5, migration->connection);
-    sqlite_bind_text(stmt, 6, backend_kind_name(migration->backend));
-    sqlite_bind_text(stmt, 7, migration->up.file);
-    sqlite_bind_text(stmt, 8, migration->down.file);
+    sqlite_bind_migration(stmt, migration);
     sqlite_bind_text(stmt, 9, simple->data);
     sqlite_bind_text(stmt, 10, structured->data);
     sqlite_bind_int(stmt, 12, clock_wall_us());

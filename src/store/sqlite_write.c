@@ -13,6 +13,12 @@ static int sqlite_write_request(struct sqlite_write *write, const struct request
 {
     int rc = 0;
 
+    if (request->kind == REQUEST_PUT_RUN)
+        return sqlite_write_run(write, request, err);
+    if (request->kind == REQUEST_CLAIM_KEY)
+        return sqlite_write_claim(write, request, err);
+    if (request->kind == REQUEST_BEAT)
+        return sqlite_write_beat(write, request, err);
     for (size_t i = 0; i < request->record_count && rc == 0; i++)
         rc = sqlite_write_record(write, &request->records[i], err);
     return rc;
@@ -37,8 +43,13 @@ static int sqlite_write_apart(struct sqlite_write *write, struct request *reques
 
 /* --- the batch --- */
 
+/* What has to survive a loss of power, as nothing else knows it. */
 static bool sqlite_write_is_outcome(const struct request *request)
 {
+    if (request->kind == REQUEST_CLAIM_KEY)
+        return true;
+    if (request->kind == REQUEST_PUT_RUN)
+        return request->run->status != STORE_RUN_RUNNING;
     for (size_t i = 0; i < request->record_count; i++)
         if (request->records[i].event != STORE_PENDING &&
             request->records[i].event != STORE_SKIPPED)

@@ -14,7 +14,16 @@
 #include "store_test_faults.h"
 #include "store_test_found.h"
 #include "store_test_order.h"
+#include "store_test_pages.h"
+#include "store_test_runs.h"
+#include "store_test_standing.h"
+#include "store_test_tenants.h"
 #include "store_test_world.h"
+
+#include "store_test_keys.h"
+
+#include "store_test_memory.h"
+#include "store_test_servers.h"
 
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
@@ -35,6 +44,9 @@ int main(int argc, char **argv)
         STORE_TEST(test_found_while_another_writes),
         STORE_TEST(test_found_and_the_answer_lost),
         STORE_TEST(test_batches_equal_single_writes),
+        STORE_TEST(test_what_stands),
+        STORE_TEST(test_starts_without_an_end),
+        STORE_TEST(test_an_ended_step_is_not_cut_off),
         STORE_TEST(test_the_last_five_skips),
         STORE_TEST(test_recent_executions),
         STORE_TEST(test_scopes),
@@ -57,6 +69,28 @@ int main(int argc, char **argv)
         STORE_TEST(test_sync),
         STORE_TEST(test_many_migrations),
         STORE_TEST(test_many_schemas),
+        STORE_TEST(test_run_statuses),
+        STORE_TEST(test_run_comes_back),
+        STORE_TEST(test_run_stays_ended),
+        STORE_TEST(test_run_lists),
+        STORE_TEST(test_run_lanes),
+        STORE_TEST(test_run_steps),
+        STORE_TEST(test_run_goes_with_its_steps),
+        STORE_TEST(test_runs_survive),
+        STORE_TEST(test_keys),
+        STORE_TEST(test_key_races),
+        STORE_TEST(test_dead_servers),
+        STORE_TEST(test_interrupted_is_taken_over),
+        STORE_TEST(test_goodbye),
+        STORE_TEST(test_interrupted_once),
+        STORE_TEST(test_what_is_too_old),
+        STORE_TEST(test_old_runs_go),
+        STORE_TEST(test_many_old_runs),
+        STORE_TEST(test_all_runs_are_kept),
+        STORE_TEST(test_pages),
+        STORE_TEST(test_tenants),
+        STORE_TEST(test_tenants_count_what_is_asked_for),
+        STORE_TEST(test_many_tenants),
         STORE_TEST(test_lost_answers),
         STORE_TEST(test_away_and_back),
         STORE_TEST(test_killed_while_writing),
@@ -65,7 +99,10 @@ int main(int argc, char **argv)
         STORE_TEST(test_no_folder),
         STORE_TEST(test_full_disk),
         STORE_TEST(test_locked_file),
+        STORE_TEST(test_lost_tables),
+        STORE_TEST(test_lost_references),
         STORE_TEST(test_every_allocation_fails),
+        STORE_TEST(test_every_allocation_about_runs_fails),
         STORE_TEST(test_server_restart),
     };
     const char *kind = argc > 1 ? argv[1] : fixture_env("BFM_TEST_STORE", "");

@@ -301,7 +301,8 @@ static inline struct store_executions must_get_executions(struct fixture *f, con
     struct waited waited;
 
     waited_init(&waited, f->loop);
-    must_be_done(&waited, f->store->ops->get_executions(f->store, &waited.op, id, limit, &out));
+    must_be_done(&waited,
+                 f->store->ops->get_executions(f->store, &waited.op, id, NULL, limit, &out));
     return out;
 }
 
@@ -323,7 +324,7 @@ static inline struct store_event_rows must_get_history(struct fixture *f, const 
     struct waited waited;
 
     waited_init(&waited, f->loop);
-    must_be_done(&waited, f->store->ops->get_history(f->store, &waited.op, id, limit, &out));
+    must_be_done(&waited, f->store->ops->get_history(f->store, &waited.op, id, 0, limit, &out));
     return out;
 }
 
@@ -334,7 +335,7 @@ static inline struct store_event_rows must_get_skipped(struct fixture *f, const 
     struct waited waited;
 
     waited_init(&waited, f->loop);
-    must_be_done(&waited, f->store->ops->get_skipped(f->store, &waited.op, id, limit, &out));
+    must_be_done(&waited, f->store->ops->get_skipped(f->store, &waited.op, id, 0, limit, &out));
     return out;
 }
 

@@ -375,13 +375,13 @@ static void sweep_start(struct fixture *f, struct sweep *sweep, const struct sto
     sweep_add(&sweep->reads[0],
               ops->get_applied(f->store, &sweep->reads[0].op, &scope, 1, &sweep->applied));
     sweep_add(&sweep->reads[1],
-              ops->get_executions(f->store, &sweep->reads[1].op, id, 9, &sweep->executions));
+              ops->get_executions(f->store, &sweep->reads[1].op, id, NULL, 9, &sweep->executions));
     sweep_add(&sweep->reads[2],
               ops->get_statuses(f->store, &sweep->reads[2].op, NULL, &sweep->statuses));
     sweep_add(&sweep->reads[3],
-              ops->get_history(f->store, &sweep->reads[3].op, id, 9, &sweep->history));
+              ops->get_history(f->store, &sweep->reads[3].op, id, 0, 9, &sweep->history));
     sweep_add(&sweep->reads[4],
-              ops->get_skipped(f->store, &sweep->reads[4].op, NULL, 9, &sweep->skipped));
+              ops->get_skipped(f->store, &sweep->reads[4].op, NULL, 0, 9, &sweep->skipped));
 }
 
 /* Each ends well, or for lack of memory, or because the prepare before it did not. */
@@ -469,4 +469,102 @@ static void test_every_allocation_fails(void **state)
         assert_true(nth > 10);
     }
     assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_dependencies"), 1);
+}
+
+/* --- tables that are gone --- */
+
+static int faults_ping(struct fixture *f, struct err *err)
+{
+    struct waited waited;
+    int rc;
+
+    waited_init(&waited, f->loop);
+    rc = wait_for(&waited, f->store->ops->ping(f->store, &waited.op));
+    *err = waited.op.err;
+    return rc;
+}
+
+static long faults_count_links(struct fixture *f)
+{
+    return raw_number(f, "SELECT count(*) FROM pg_constraint c JOIN pg_namespace n ON"
+                         " n.oid = c.connamespace WHERE contype = 'f' AND confdeltype = 'c'"
+                         " AND confrelid = 'migrations_list'::regclass"
+                         " AND nspname = current_schema()");
+}
+
+static void must_prepare_both(struct fixture *f)
+{
+    struct store *stores[2] = {f->store, f->other};
+    struct waited waited[2];
+
+    for (int i = 0; i < 2; i++) {
+        waited_init(&waited[i], f->loop);
+        assert_int_equal(stores[i]->ops->prepare(stores[i], &waited[i].op), 0);
+    }
+    for (int i = 0; i < 2; i++)
+        must_be_done(&waited[i], 0);
+}
+
+/* Whichever is dropped, a ping misses it and says so, and prepare makes it again. */
+static void test_lost_tables(void **state)
+{
+    static const char *const tables[] = {"bfm_servers",           "bfm_idempotency_keys",
+                                         "bfm_run_lanes",         "bfm_runs",
+                                         "migrations_skipped",    "migrations_dependencies",
+                                         "migrations_executions", "migrations_history",
+                                         "migrations_list"};
+    struct fixture *f = *state;
+    struct store_record record;
+    struct sample sample;
+    struct err err;
+    char sql[128];
+
+    must_prepare(f);
+    sample_init(&sample, "20250101000000", "a", "core", "core");
+    record = record_of(STORE_APPLIED, &sample, "core", NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+        assert_int_equal(faults_ping(f, &err), 0);
+        snprintf(sql, sizeof(sql), "DROP TABLE %s%s", tables[i],
+                 fixture_kind == FIXTURE_POSTGRESQL ? " CASCADE" : "");
+        raw_exec(f, sql);
+        assert_int_equal(faults_ping(f, &err), ERR_NOT_FOUND);
+        assert_non_null(strstr(err.text, tables[i]));
+        assert_non_null(strstr(err.text, "a table of the state is gone"));
+        assert_no_secrets(&err);
+        must_prepare(f);
+        must_write(f, &record, 1);
+    }
+    assert_int_equal(faults_ping(f, &err), 0);
+    assert_view(f, sample.id, "applied", true, "", "applied");
+    if (fixture_kind == FIXTURE_POSTGRESQL)
+        assert_int_equal(faults_count_links(f), 5);
+}
+
+/* The references to a table that is gone are made again with it; what they held on to stays. */
+static void test_lost_references(void **state)
+{
+    struct fixture *f = *state;
+    struct store_record record;
+    struct sample sample, other;
+
+    if (fixture_kind != FIXTURE_POSTGRESQL)
+        return;
+    must_prepare(f);
+    sample_init(&sample, "20250101000000", "a", "core", "core");
+    sample_init(&other, "20250101000001", "b", "core", "core");
+    must_write_event(f, STORE_APPLIED, &sample, "core", "r1", NULL);
+    for (int i = 0; i < 2; i++) {
+        raw_exec(f, "DROP TABLE migrations_list CASCADE");
+        f->other = fixture_new_store(f); /* two servers miss it at the same moment */
+        must_prepare_both(f);
+        fixture_close_store(f, f->other);
+        f->other = NULL;
+        assert_int_equal(faults_count_links(f), 5);
+    }
+    assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_executions"), 1);
+    record = record_of(STORE_APPLIED, &other, "core", "r2");
+    must_write(f, &record, 1);
+    assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_executions"), 2);
+    raw_exec(f, "DELETE FROM migrations_list");
+    assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_executions"), 1);
 }

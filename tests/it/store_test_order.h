@@ -35,8 +35,8 @@ static void test_prepare_goes_first(void **state)
         waited_init(&waited[i], f->loop);
     assert_int_equal(f->store->ops->prepare(f->store, &waited[0].op), 0);
     assert_int_equal(f->store->ops->write(f->store, &waited[1].op, &record, 1), 0);
-    assert_int_equal(f->store->ops->get_executions(f->store, &waited[2].op, sample.id, 10, &out),
-                     0);
+    assert_int_equal(
+        f->store->ops->get_executions(f->store, &waited[2].op, sample.id, NULL, 10, &out), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(wait_for(&waited[i], 0), 0);
     assert_int_equal(out.count, 1);
@@ -65,7 +65,8 @@ static void test_reads_see_earlier_writes(void **state)
         waited_init(&reads[i], f->loop);
         assert_int_equal(f->store->ops->write(f->store, &writes[i].op, &records[i], 1), 0);
         assert_int_equal(
-            f->store->ops->get_executions(f->store, &reads[i].op, sample.id, ROUNDS, &out[i]), 0);
+            f->store->ops->get_executions(f->store, &reads[i].op, sample.id, NULL, ROUNDS, &out[i]),
+            0);
         if (i % 7 == 6) /* some of them in later turns */
             assert_int_equal(wait_for(&writes[i], 0), 0);
     }

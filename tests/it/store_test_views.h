@@ -449,7 +449,8 @@ static void test_any_text_comes_back(void **state)
     must_prepare(f);
     sample_init(&sample, "20250101120000", "add", "core", "");
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        const struct store_caller caller = {texts[i], "api", texts[i]};
+        const struct store_caller caller = {
+            .executed_by = texts[i], .execution_method = "api", .execution_context = texts[i]};
         struct store_record record = record_of(STORE_FAILED, &sample, texts[i], texts[i]);
         const char *const schemas[] = {texts[i]};
         const struct store_scope scope = {"core", schemas, 1};

@@ -179,16 +179,18 @@ static void test_exact_layout(void **state)
         " varying50 NO, status character varying20 NO, error_message text YES, executed_by"
         " character varying255 YES, execution_method character varying20 NO, execution_context"
         " text YES, applied_at timestamp without time zone YES, created_at timestamp without time"
-        " zone YES, run_id text YES");
+        " zone YES, run_id text YES, attempts integer YES, duration_ms bigint YES");
     assert_int_equal(raw_number(f, "SELECT count(*) FROM pg_constraint c JOIN pg_namespace n ON"
                                    " n.oid = c.connamespace WHERE contype = 'f' AND confdeltype ="
                                    " 'c' AND nspname = current_schema()"),
                      5);
     assert_int_equal(raw_number(f, "SELECT count(*) FROM pg_indexes WHERE schemaname ="
                                    " current_schema() AND indexname LIKE 'idx\\_migrations\\_%'"),
-                     8);
+                     10);
 }
 
+/* A prepare does not know what their IDs stand for; test_adopt.py shows how a sync converts them.
+ */
 static void test_older_layouts_are_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -202,8 +204,15 @@ static void test_older_layouts_are_left_alone(void **state)
     }
     raw_exec(f, "CREATE TABLE migrations_list (migration_id VARCHAR(255), last_status VARCHAR(20));"
                 "CREATE TABLE bfm_migrations (migration_id VARCHAR(255))");
-    assert_int_equal(try_prepare(f, f->store, &err), ERR_STORE);
-    assert_non_null(strstr(err.text, "last_status"));
+    if (fixture_kind == FIXTURE_POSTGRESQL) {
+        must_prepare(f);
+        assert_int_equal(raw_number(f, "SELECT count(*) FROM pg_tables WHERE schemaname ="
+                                       " current_schema()"),
+                         2);
+    } else { /* no older server has written such a file */
+        assert_int_equal(try_prepare(f, f->store, &err), ERR_STORE);
+        assert_non_null(strstr(err.text, "last_status"));
+    }
     assert_int_equal(raw_number(f, "SELECT count(*) FROM migrations_list"), 0);
     raw_exec(f, "DROP TABLE migrations_list");
     must_prepare(f);

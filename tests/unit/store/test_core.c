@@ -225,7 +225,7 @@ static void test_only_skips_wait_for_skips(void **state)
     fake_prepare(&fake, &tasks[0]);
     assert_int_equal(core_write(&fake.core.store, &tasks[1].op, &skip, 1), 0);
     start_read(&fake, &tasks[2], &statuses);
-    assert_int_equal(core_get_skipped(&fake.core.store, &tasks[3].op, NULL, 5, &skipped), 0);
+    assert_int_equal(core_get_skipped(&fake.core.store, &tasks[3].op, NULL, 0, 5, &skipped), 0);
     fake_turn(&fake);
     assert_int_equal(fake_end_reads(&fake), 1);
     assert_int_equal(tasks[2].done, 1);
@@ -235,6 +235,51 @@ static void test_only_skips_wait_for_skips(void **state)
     assert_int_equal(fake_end_reads(&fake), 1);
     assert_int_equal(tasks[3].done, 1);
     fake_close_now(&fake, &tasks[4]);
+}
+
+/* Writes and runs go together, claims by themselves and a beat alone, in the order of the first. */
+static void test_what_goes_together(void **state)
+{
+    static const struct store_key key = {.owner = "ci", .key = "k"};
+    static const struct store_beat beat = {.server_id = "s"};
+    static const struct store_run run = {.id = "r"};
+    const struct store_run_filter filter = {.id = NULL};
+    struct store_statuses statuses;
+    struct store_key_claim claims[2];
+    struct store_beat_result result;
+    struct task_op tasks[OPS];
+    struct store_runs runs;
+    struct fake fake;
+
+    (void)state;
+    fake_init(&fake, &parallel_ops, tasks);
+    fake_prepare(&fake, &tasks[0]);
+    assert_int_equal(core_claim_key(&fake.core.store, &tasks[1].op, &key, &claims[0]), 0);
+    start_read(&fake, &tasks[2], &statuses); /* no claim shows in a read */
+    start_write(&fake, &tasks[3]);
+    assert_int_equal(core_beat(&fake.core.store, &tasks[4].op, &beat, &result), 0);
+    assert_int_equal(core_get_runs(&fake.core.store, &tasks[5].op, &filter, 9, &runs), 0);
+    assert_int_equal(core_put_run(&fake.core.store, &tasks[6].op, &run, NULL, 0), 0);
+    assert_int_equal(core_claim_key(&fake.core.store, &tasks[7].op, &key, &claims[1]), 0);
+    fake_turn(&fake);
+    assert_int_equal(fake_end_reads(&fake), 1);
+    assert_int_equal(tasks[2].done, 1);
+    assert_int_equal(fake.batch_size, 2);
+    fake_end_batch(&fake, 0);
+    assert_true(tasks[1].done == 1 && tasks[7].done == 1);
+    fake_turn(&fake);
+    assert_int_equal(fake.batch_size, 2);
+    fake_end_batch(&fake, 0);
+    assert_true(tasks[3].done == 1 && tasks[6].done == 1);
+    fake_turn(&fake);
+    assert_int_equal(fake.batch_size, 1);
+    assert_int_equal(tasks[5].done, 0); /* a beat may change runs */
+    fake_end_batch(&fake, 0);
+    assert_int_equal(tasks[4].done, 1);
+    fake_turn(&fake);
+    assert_int_equal(fake_end_reads(&fake), 1);
+    assert_int_equal(tasks[5].done, 1);
+    fake_close_now(&fake, &tasks[8]);
 }
 
 static void test_exclusive_takes_turns(void **state)
@@ -442,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_a_turn_makes_a_batch),
         cmocka_unit_test(test_reads_wait_for_earlier_writes),
         cmocka_unit_test(test_only_skips_wait_for_skips),
+        cmocka_unit_test(test_what_goes_together),
         cmocka_unit_test(test_exclusive_takes_turns),
         cmocka_unit_test(test_writes_pass_between_the_steps_of_a_sync),
         cmocka_unit_test(test_a_sync_is_canceled_between_steps),
