@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/op.h"
+#include "base/pool_stats.h"
 #include "model/migration.h"
 
 /*
@@ -34,6 +35,10 @@ struct backend_step {
     const char *run_id;
     bool schema_is_new; /* a hint: nothing was ever applied in this schema, so it may have to be
                            created */
+    /* NULL, or told before the step is tried again: `attempt` is the number of the try that comes
+     * (2 for the second), `why` the failure of the one before. */
+    void (*on_attempt)(const struct backend_step *step, unsigned attempt, const struct err *why);
+    void *owner; /* the caller's, for on_attempt */
 };
 
 enum backend_outcome {
@@ -76,6 +81,23 @@ struct backend_check {
     bool exists;       /* set when done */
 };
 
+/*
+ * A migration that the state database says an older server applied, which kept no journal. It is
+ * put into the journal, with the script's checksum as it is now, so that it can be undone and is
+ * found again like any other.
+ *
+ * That is as true as the state is. It must come from a row that no server of ours has written, and
+ * once only: the state then gets the checksum, and from then on a journal without the row means
+ * that it is not applied. A target that has not even the schema was made anew since; nothing is put
+ * into its journal.
+ */
+struct backend_adoption {
+    const struct migration *migration;
+    const char *schema;
+    int64_t applied_at_us; /* 0: unknown */
+    bool adopted;          /* set when done: the journal has it, now or before */
+};
+
 struct backend_ops {
     enum backend_kind kind;
     /*
@@ -94,7 +116,13 @@ struct backend_ops {
      * empty one. */
     int (*read_journal)(struct backend *backend, struct op *op, const char *after_schema,
                         const char *after_id, size_t limit, struct backend_journal *out);
+    /* Durable when done. All or nothing; what is in the journal already is left as it is. NULL
+     * where there is none. */
+    int (*adopt)(struct backend *backend, struct op *op, struct backend_adoption *items,
+                 size_t count);
     int (*ping)(struct backend *backend, struct op *op);
+    /* What is known of its connections, without asking. NULL where there are none. */
+    void (*get_stats)(struct backend *backend, struct pool_stats *out);
     /* Waits for what was started, then closes. The backend is gone when done is called. Always
      * starts. */
     int (*close)(struct backend *backend, struct op *op);

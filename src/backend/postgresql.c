@@ -78,6 +78,11 @@ static int pgb_close(struct backend *backend, struct op *op)
     return 0;
 }
 
+static void pgb_get_stats(struct backend *backend, struct pool_stats *out)
+{
+    pg_pool_report(container_of(backend, struct pgb, pub)->pool, out);
+}
+
 /* --- the beginning --- */
 
 static const struct backend_ops pgb_ops = {
@@ -85,7 +90,9 @@ static const struct backend_ops pgb_ops = {
     .execute = pgb_execute,
     .inspect = pgb_inspect,
     .read_journal = pgb_read_journal,
+    .adopt = pgb_adopt,
     .ping = pgb_ping,
+    .get_stats = pgb_get_stats,
     .close = pgb_close,
 };
 
@@ -136,4 +143,9 @@ struct backend *backend_postgresql_create(struct loop *loop,
 err_after_alloc:
     pgb_free(pgb);
     return NULL;
+}
+
+int backend_postgresql_set_password(struct backend *backend, const char *password)
+{
+    return pg_pool_set_password(container_of(backend, struct pgb, pub)->pool, password);
 }

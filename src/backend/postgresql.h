@@ -21,4 +21,7 @@ struct backend_pg_settings {
 struct backend *backend_postgresql_create(struct loop *loop,
                                           const struct backend_pg_settings *settings);
 
+/* As pg_pool_set_password(). */
+int backend_postgresql_set_password(struct backend *backend, const char *password);
+
 #endif

@@ -106,10 +106,21 @@ bool step_may_try_later(const struct pgb_step *step)
     return wanted && step->result->attempts < settings->max_attempts;
 }
 
+/* What comes when no tries are left only finds out. */
+static void step_tell_attempt(const struct pgb_step *step)
+{
+    unsigned done = step->result->attempts;
+
+    if (step->step->on_attempt != NULL && done < step->pgb->settings.max_attempts)
+        step->step->on_attempt(step->step, done + 1, &step->err);
+}
+
 bool step_try_later(struct pgb_step *step)
 {
-    if (step_may_try_later(step))
+    if (step_may_try_later(step)) {
+        step_tell_attempt(step);
         return step_pause(step, step_backoff_ms(step->result->attempts - 1));
+    }
     step_add_blocker(step);
     return step_fail(step);
 }

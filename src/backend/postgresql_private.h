@@ -53,6 +53,37 @@ int pgb_inspect(struct backend *backend, struct op *op, struct backend_check *ch
 int pgb_read_journal(struct backend *backend, struct op *op, const char *after_schema,
                      const char *after_id, size_t limit, struct backend_journal *out);
 int pgb_ping(struct backend *backend, struct op *op);
+/* postgresql_adopt.c */
+int pgb_adopt(struct backend *backend, struct op *op, struct backend_adoption *items, size_t count);
+
+/* One query of postgresql_reads.c that may be sent twice. */
+struct pgb_read {
+    struct sm sm;
+    struct pgb *pgb;
+    struct op *op; /* the caller's */
+    struct op work;
+    struct pg_conn *conn;
+    struct pg_results results;
+    struct buf sql;
+    struct timer timer;
+    uint64_t limit_ms; /* for everything; 0: none but that of the query */
+    bool timed_out;
+    bool again;
+    bool is_ping;
+    int (*put)(struct pgb_read *read);
+    int (*take)(struct pgb_read *read, const PGresult *result);
+
+    struct backend_check *checks; /* inspect */
+    size_t count;
+    const char *after_schema, *after_id; /* read_journal */
+    size_t limit;
+    struct backend_journal *journal;
+
+    struct backend_adoption *adoptions; /* adopt */
+};
+/* NULL when memory is out, which the op says. `put` and `take` are to be set. */
+struct pgb_read *pgb_read_create(struct backend *backend, struct op *op);
+int pgb_read_start(struct pgb_read *read); /* frees it when it fails */
 
 /*
  * Who blocks a step. While a step runs, its session's blockers are asked for on another connection,

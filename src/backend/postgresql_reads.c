@@ -14,7 +14,7 @@ enum {
  *      ^          │
  *      └──────────┘ the connection was lost: asked once more
  *
- * Questions that change nothing. `put` writes the query, `take` reads its answer.
+ * Questions, and what may be said twice. `put` writes the query, `take` reads its last answer.
  */
 enum read_state {
     READ_ACQUIRING,
@@ -24,29 +24,6 @@ enum read_state {
 static const struct sm_state read_states[] = {
     [READ_ACQUIRING] = {"acquiring", SM_TO(READ_ASKING)},
     [READ_ASKING] = {"asking", SM_TO(READ_ACQUIRING)},
-};
-
-struct pgb_read {
-    struct sm sm;
-    struct pgb *pgb;
-    struct op *op; /* the caller's */
-    struct op work;
-    struct pg_conn *conn;
-    struct pg_results results;
-    struct buf sql;
-    struct timer timer;
-    uint64_t limit_ms; /* for everything; 0: none but that of the query */
-    bool timed_out;
-    bool again;
-    bool is_ping;
-    int (*put)(struct pgb_read *read);
-    int (*take)(struct pgb_read *read, const PGresult *result);
-
-    struct backend_check *checks; /* inspect */
-    size_t count;
-    const char *after_schema, *after_id; /* read_journal */
-    size_t limit;
-    struct backend_journal *journal;
 };
 
 static void read_finish(struct pgb_read *read, int rc)
@@ -159,7 +136,7 @@ static void read_on_timer(struct timer *timer)
         op_cancel(&read->work);
 }
 
-static struct pgb_read *read_create(struct backend *backend, struct op *op)
+struct pgb_read *pgb_read_create(struct backend *backend, struct op *op)
 {
     struct pgb_read *read = mem_calloc(1, sizeof(*read));
 
@@ -175,7 +152,7 @@ static struct pgb_read *read_create(struct backend *backend, struct op *op)
     return read;
 }
 
-static int read_start(struct pgb_read *read)
+int pgb_read_start(struct pgb_read *read)
 {
     struct pgb *pgb = read->pgb;
     struct op *op = read->op;
@@ -212,7 +189,7 @@ static int ping_take(struct pgb_read *read, const PGresult *result)
 
 int pgb_ping(struct backend *backend, struct op *op)
 {
-    struct pgb_read *read = read_create(backend, op);
+    struct pgb_read *read = pgb_read_create(backend, op);
 
     if (read == NULL)
         return ERR_NOMEM;
@@ -220,7 +197,7 @@ int pgb_ping(struct backend *backend, struct op *op)
     read->put = ping_put;
     read->take = ping_take;
     read->is_ping = true;
-    return read_start(read);
+    return pgb_read_start(read);
 }
 
 /* --- inspect --- */
@@ -264,14 +241,14 @@ int pgb_inspect(struct backend *backend, struct op *op, struct backend_check *ch
         op_finish_later(op, pgb_sched(pgb), 0);
         return 0;
     }
-    read = read_create(backend, op);
+    read = pgb_read_create(backend, op);
     if (read == NULL)
         return ERR_NOMEM;
     read->checks = checks;
     read->count = count;
     read->put = inspect_put;
     read->take = inspect_take;
-    return read_start(read);
+    return pgb_read_start(read);
 }
 
 /* --- read_journal --- */
@@ -338,7 +315,7 @@ static int journal_take(struct pgb_read *read, const PGresult *result)
 int pgb_read_journal(struct backend *backend, struct op *op, const char *after_schema,
                      const char *after_id, size_t limit, struct backend_journal *out)
 {
-    struct pgb_read *read = read_create(backend, op);
+    struct pgb_read *read = pgb_read_create(backend, op);
 
     if (read == NULL)
         return ERR_NOMEM;
@@ -350,5 +327,5 @@ int pgb_read_journal(struct backend *backend, struct op *op, const char *after_s
     read->journal = out;
     read->put = journal_put;
     read->take = journal_take;
-    return read_start(read);
+    return pgb_read_start(read);
 }

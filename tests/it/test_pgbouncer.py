@@ -4,6 +4,10 @@ from api_helpers import down, up
 from once_helpers import (check_all, effects, finish, found_tables, in_threads, journal, make_effects, step_id,
                           step_path, trace, write_steps)
 
+# Nothing in the text of the statement that does it tells: a trigger would do as well.
+CALLED = ("CREATE TABLE called (id int);\nCREATE FUNCTION called() RETURNS int LANGUAGE plpgsql AS "
+          "$f$ BEGIN %s; RETURN 1; END $f$;\nINSERT INTO called SELECT called();")
+
 # What each script leaves on its session, and how the next user of the session sees it.
 DIRT = {
     "setting": ("SET search_path = pg_catalog;\nSET lock_timeout = '1234ms';\nSELECT 1;",
@@ -19,6 +23,11 @@ DIRT = {
                  "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
     "hidden_advisory": ("DO $$ BEGIN PERFORM pg_advisory_lock(4712); END $$;",
                         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
+    "called_advisory": (CALLED % "PERFORM pg_advisory_lock(4713)",
+                        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"),
+    "called_listen": (CALLED % "EXECUTE 'LISTEN canary'", "SELECT count(*) FROM pg_listening_channels()"),
+    "called_setting": (CALLED % "PERFORM set_config('bfm_test.canary', 'here', false)",
+                       "SELECT count(*) WHERE current_setting('bfm_test.canary', true) <> ''"),
     "listen": ("LISTEN canary;", "SELECT count(*) FROM pg_listening_channels()"),
     "prepared": ("PREPARE canary AS SELECT 1;", "SELECT count(*) FROM pg_prepared_statements"),
     "cursor": ("DECLARE canary CURSOR WITH HOLD FOR SELECT 1;", "SELECT count(*) FROM pg_cursors WHERE is_holdable"),
@@ -132,10 +141,10 @@ def test_nothing_is_left_on_a_session(bfm, tree, postgres, pgbouncer, database, 
     assert set(seen.values()) == {0}, seen
 
 
-@pytest.mark.parametrize("name", ["setting", "temporary", "advisory", "listen"])
+@pytest.mark.parametrize("name", ["setting", "temporary", "advisory", "called_advisory", "listen"])
 def test_nothing_is_left_by_a_script_that_fails(bfm, tree, postgres, pgbouncer, database, name):
     text, query = DIRT[name]
-    write_and_load(bfm, tree, name, text + "\nSELECT 1/0;")
+    write_and_load(bfm, tree, name, text + "\nCREATE TABLE failed AS SELECT 1/0 AS a;")
     answer = up(bfm.client, "tenants", schemas=["d%d" % index for index in range(8)])
     assert answer.status == 206 and len(answer.json["errors"]) == 8, answer
     assert set(seen_on_all_sessions(postgres, pgbouncer, database, query).values()) == {0}
