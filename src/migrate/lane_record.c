@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "migrate/adoption.h"
 #include "migrate/lane_internal.h"
 
 enum {
@@ -25,6 +26,8 @@ void lane_prepare_step(struct lane *lane)
         .schema = lane->item.schema,
         .run_id = lane->run->pub.id,
         .schema_is_new = is_new,
+        .on_attempt = lane_on_attempt,
+        .owner = lane,
     };
 }
 
@@ -84,19 +87,49 @@ static struct store_record lane_record(const struct lane *lane, enum store_event
     };
 }
 
-int lane_write_claim(struct lane *lane)
+/* A recorded start that is not made comes to nothing, and the history says so. */
+int lane_write_cut_off(struct lane *lane)
 {
     struct store *store = lane->run->pub.engine->store;
 
+    lane->records[0] = lane_record(lane, STORE_CUT_OFF, lane->locks.node);
+    if (lane->run->stop == ERR_SHUTDOWN)
+        lane->records[0].error = "cut off: the server stopped before this step";
+    else if (lane->run->stop == ERR_HALTED)
+        lane->records[0].error = "cut off: too many other schemas failed before this step";
+    else
+        lane->records[0].error = "cut off: the run was canceled before this step";
+    return store->ops->write(store, &lane->op, lane->records, 1);
+}
+
+int lane_write_claim(struct lane *lane)
+{
+    struct store *store = lane->run->pub.engine->store;
+    int rc = run_row_begin(lane->run);
+
+    if (rc != 0) {
+        lane->op.err = lane->run->row.op.err;
+        return rc;
+    }
     lane->records[0] = lane_record(lane, STORE_PENDING, lane_node(lane));
     return store->ops->write(store, &lane->op, lane->records, 1);
 }
 
-/* An older server applied it and kept no journal: "nothing to undo" is then no fact about the
- * target. */
-static bool lane_is_unjournaled(const struct lane *lane)
+/* "Nothing to undo" is then no fact about the target. */
+bool lane_is_unjournaled(const struct lane *lane)
 {
-    return lane->run->unjournaled[lane->result - lane->run->pub.lanes];
+    return lane->run->unjournaled[lane_index(lane)];
+}
+
+int lane_start_adoption(struct lane *lane)
+{
+    struct engine *engine = lane->run->pub.engine;
+    const struct plan_node *node = lane_node(lane);
+    struct backend *backend = engine_target(engine, node->migration->connection)->backend;
+
+    lane->adoption =
+        (struct backend_adoption){.migration = node->migration, .schema = lane_schema(lane, node)};
+    return adoption_start(engine, backend, &lane->adoption, 1, &lane->op);
 }
 
 void lane_judge_outcome(struct lane *lane)
@@ -110,9 +143,7 @@ void lane_judge_outcome(struct lane *lane)
             "it was applied by an older server and is not in the target's journal; its down script was not run. "
             "Undo it by hand, or add its journal row first");
     if (lane->failure.code != 0) {
-        lane->outcome = RUN_ITEM_FAILED;
-        lane->news = LOCK_NEWS_NONE;
-        lane->record_event = is_up ? STORE_FAILED : STORE_UNDO_FAILED;
+        lane_judge_refused(lane);
     } else if (is_up) {
         lane->outcome = was_done ? RUN_ITEM_SKIPPED : RUN_ITEM_APPLIED;
         lane->news = LOCK_NEWS_APPLIED;
@@ -124,14 +155,20 @@ void lane_judge_outcome(struct lane *lane)
     }
 }
 
-/* The next step that will run if this one succeeds; NULL if there is none. */
-static const struct plan_node *lane_peek(const struct lane *lane)
+void lane_judge_refused(struct lane *lane)
+{
+    lane->outcome = RUN_ITEM_FAILED;
+    lane->news = LOCK_NEWS_NONE;
+    lane->record_event = lane->run->request.kind == RUN_UP ? STORE_FAILED : STORE_UNDO_FAILED;
+}
+
+const struct plan_node *lane_peek(const struct lane *lane)
 {
     const struct plan *plan = &lane->plan->plan;
 
     if (lane->run->request.kind != RUN_UP)
         return NULL;
-    for (size_t i = lane->at + 1; i < plan->step_count; i++) {
+    for (size_t i = lane->at + 1; i < plan->step_count && i < lane->at + LANE_STEPS_PER_TURN; i++) {
         const struct plan_node *node = &lane->run->graph.nodes[plan->steps[i].node];
         const struct engine_target *target =
             engine_target(lane->run->pub.engine, node->migration->connection);
@@ -156,11 +193,48 @@ static void lane_credit_other_run(const struct lane *lane, struct store_record *
         record->run_id = result->run_id;
 }
 
+/* What was found done is recorded as the work of whoever did it, or not at all if that is known;
+ * the start that this run recorded needs an end of its own. */
+static size_t lane_put_own_end(const struct lane *lane, struct store_record *record)
+{
+    if (lane->record_event == STORE_FOUND_APPLIED)
+        *record = lane_record(lane, STORE_END_APPLIED, lane_node(lane));
+    else if (lane->record_event == STORE_FOUND_NOT_APPLIED)
+        *record = lane_record(lane, STORE_END_NOT_APPLIED, lane_node(lane));
+    else
+        return 0;
+    return 1;
+}
+
+static void lane_put_effort(const struct lane *lane, struct store_record *records, size_t count)
+{
+    uint64_t ms = lane->run->pub.engine->sched->now_ms - lane->step_started_ms;
+
+    for (size_t i = 0; i < count; i++) {
+        records[i].attempts = lane->step_result.attempts;
+        records[i].duration_ms = (int64_t)ms;
+    }
+}
+
+/* Whether the start of the next step is recorded together with this outcome. Once it was offered it
+ * stays: an offer that seemed to fail may have been taken. */
+static bool lane_claims_next(struct lane *lane)
+{
+    bool succeeded = lane->outcome == RUN_ITEM_APPLIED || lane->outcome == RUN_ITEM_SKIPPED;
+    const struct plan_node *next;
+
+    if (lane->next.items != NULL)
+        return true;
+    if (!succeeded || lane->run->stop != 0)
+        return false;
+    run_set_applied(lane->run, lane_index(lane), lane_step(lane)->node, true);
+    next = lane_peek(lane);
+    return next != NULL && lane_try_next_locks(lane, next);
+}
+
 int lane_write_outcome(struct lane *lane)
 {
     struct store *store = lane->run->pub.engine->store;
-    bool succeeded = lane->outcome == RUN_ITEM_APPLIED || lane->outcome == RUN_ITEM_SKIPPED;
-    const struct plan_node *next = succeeded && lane->run->stop == 0 ? lane_peek(lane) : NULL;
     size_t count = 1;
 
     lane->records[0] = lane_record(lane, lane->record_event, lane_node(lane));
@@ -169,10 +243,10 @@ int lane_write_outcome(struct lane *lane)
         lane->records[0].error = err_text(&lane->failure);
     if (lane->record_event == STORE_FOUND_APPLIED)
         lane_credit_other_run(lane, &lane->records[0]);
-    if (next != NULL &&
-        (lane->next_lock.held || lock_try(&lane->run->pub.engine->locks, &lane->next_lock,
-                                          next->migration->id, lane_schema(lane, next))))
-        lane->records[count++] = lane_record(lane, STORE_PENDING, next);
+    count += lane_put_own_end(lane, &lane->records[count]);
+    lane_put_effort(lane, lane->records, count);
+    if (lane_claims_next(lane))
+        lane->records[count++] = lane_record(lane, STORE_PENDING, lane->next.node);
     return store->ops->write(store, &lane->op, lane->records, count);
 }
 

@@ -4,10 +4,6 @@
 #include "base/mem.h"
 #include "migrate/lane_internal.h"
 
-enum {
-    LANE_STEPS_PER_TURN = 1000,
-};
-
 struct lane *lane_create(struct run_full *run, size_t index)
 {
     struct lane *lane = mem_calloc(1, sizeof(*lane));
@@ -16,7 +12,7 @@ struct lane *lane_create(struct run_full *run, size_t index)
         return NULL;
     lane->run = run;
     lane->result = &run->pub.lanes[index];
-    lane->plan = run_get_plan(run, index);
+    lane->plan = run_take_plan(run);
     if (lane->plan == NULL)
         goto err_after_lane;
     lane->items = arena_calloc(&run->arena, lane->plan->plan.step_count, sizeof(*lane->items));
@@ -37,6 +33,8 @@ void lane_free(struct lane *lane)
 {
     struct run_full *run = lane->run;
 
+    lane_note_end(lane);
+    lane_drop_ahead(lane);
     run_put_plan(lane->plan);
     mem_free(lane->step_result.notices);
     run_on_lane_done(run, &lane->link);
@@ -46,6 +44,11 @@ void lane_free(struct lane *lane)
 const struct plan_step *lane_step(const struct lane *lane)
 {
     return &lane->plan->plan.steps[lane->at];
+}
+
+size_t lane_index(const struct lane *lane)
+{
+    return (size_t)(lane->result - lane->run->pub.lanes);
 }
 
 const char *lane_schema(const struct lane *lane, const struct plan_node *node)
@@ -87,6 +90,8 @@ void lane_begin_item(struct lane *lane)
         .schema = lane_schema(lane, node),
         .dependency = !node->selected,
     };
+    if (lane->run->request.explain) /* out of memory: no reason */
+        lane->item.reason = arena_strdup(&lane->run->arena, lane_step(lane)->reason);
 }
 
 void lane_announce(struct lane *lane)
@@ -127,6 +132,7 @@ static void lane_add_item(struct lane *lane, enum run_item_kind kind)
     lane->item.kind = kind;
     *item = lane->item;
     lane->result->count++;
+    lane_note_item(lane, kind);
     engine_emit(lane->run->pub.engine, lane_event_of(kind), lane->run, item);
     if (kind == RUN_ITEM_SKIPPED && !item->dependency && !lane->run->request.dry_run)
         run_add_skip(lane->run, item);
@@ -141,7 +147,7 @@ static void lane_block_others(struct lane *lane, const struct err *reason)
 
     if (lane->node_failures == NULL)
         lane->node_failures =
-            arena_calloc(arena, lane->run->graph.count, sizeof(*lane->node_failures));
+            arena_calloc(arena, lane->run->graph.count, sizeof(const struct err *));
     if (lane->node_failures != NULL)
         lane->node_failures[lane_step(lane)->node] = reason;
     for (block = lane->blocks; block != NULL; block = block->next)
@@ -182,6 +188,8 @@ void lane_finish_step(struct lane *lane, enum run_item_kind kind)
         lane->item.notices = arena_strdup(&lane->run->arena, result->notices);
     mem_free(result->notices);
     *result = (struct backend_result){0};
+    if (lane->run->request.kind == RUN_UP && (kind == RUN_ITEM_APPLIED || kind == RUN_ITEM_SKIPPED))
+        run_set_applied(lane->run, lane_index(lane), lane_step(lane)->node, true);
     if (kind == RUN_ITEM_FAILED && lane_fails_as_a_whole(lane->failure.code)) {
         lane->result->err = lane->failure;
     } else {
@@ -190,6 +198,18 @@ void lane_finish_step(struct lane *lane, enum run_item_kind kind)
         lane_add_item(lane, kind);
     }
     lane->at++;
+}
+
+void lane_on_attempt(const struct backend_step *step, unsigned attempt, const struct err *why)
+{
+    struct lane *lane = step->owner;
+    struct engine *engine = lane->run->pub.engine;
+    struct run_item item = lane->item;
+
+    item.err = why;
+    item.attempts = attempt;
+    item.duration_ms = engine->sched->now_ms - lane->step_started_ms;
+    engine_emit(engine, RUN_EVENT_ATTEMPT, lane->run, &item);
 }
 
 void lane_note_failure(struct lane *lane, int rc)
@@ -238,16 +258,22 @@ static void lane_leave_out(struct lane *lane, const struct err *reason)
     lane->at++;
 }
 
-static void lane_leave_out_stopped(struct lane *lane)
+/* Why the run stops, once for all steps that it leaves out in a row. */
+static const struct err *lane_keep_stop(struct lane *lane)
 {
-    const struct run_item *last =
-        lane->result->count > 0 ? &lane->items[lane->result->count - 1] : NULL;
+    size_t count = lane->result->count;
     struct err err;
 
+    if (count > 0 && lane->items[count - 1].kind == RUN_ITEM_NOT_RUN)
+        return lane->items[count - 1].err;
     err_set(&err, lane->run->stop, "%s", err_code_text(lane->run->stop));
+    return lane_keep_err(lane, &err);
+}
+
+static void lane_leave_out_stopped(struct lane *lane)
+{
     lane_begin_item(lane);
-    lane->item.err =
-        last != NULL && last->kind == RUN_ITEM_NOT_RUN ? last->err : lane_keep_err(lane, &err);
+    lane->item.err = lane_keep_stop(lane);
     lane_add_item(lane, RUN_ITEM_NOT_RUN);
     lane->at++;
 }

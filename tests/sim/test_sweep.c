@@ -179,6 +179,7 @@ static void cancel_at(uint64_t turn, int how, bool *reached)
     fake_world_settle(&world);
     assert_int_equal(done_count, 1);
     run_free(run);
+    assert_int_equal(fake_world_unended(&world), 0);
     assert_true(fake_world_agrees(&world) || !*reached ||
                 !fake_world_believes(&world, "20250101000000_first_postgresql_core", "b"));
     world.engine.stopping = false;
@@ -235,6 +236,7 @@ static void random_history(unsigned seed)
     world.fail_at = 0;
     fake_world_settle(&world);
     assert_int_equal(done_count, count);
+    assert_int_equal(fake_world_unended(&world), 0);
     for (size_t i = 0; i < count; i++)
         run_free(runs[i]);
     world.executed = 0;
