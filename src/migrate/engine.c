@@ -1,8 +1,14 @@
 #include "migrate/engine.h"
 
 #include <assert.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "migrate/run_internal.h"
+
+enum {
+    ENGINE_WORK_AT_ONCE = 2000, /* handing so few to a thread would take longer than doing them */
+};
 
 void engine_init(struct engine *engine, struct sched *sched, struct store *store,
                  const struct engine_config *config)
@@ -12,6 +18,7 @@ void engine_init(struct engine *engine, struct sched *sched, struct store *store
     locks_init(&engine->locks, sched);
     list_init(&engine->listeners);
     list_init(&engine->runs);
+    map_init(&engine->runs_by_id);
     list_init(&engine->reconciles);
 }
 
@@ -19,6 +26,7 @@ void engine_free(struct engine *engine)
 {
     assert(list_is_empty(&engine->runs));
     locks_free(&engine->locks);
+    map_free(&engine->runs_by_id);
     map_free(&engine->backends);
     registry_unref(engine->registry);
 }
@@ -53,12 +61,16 @@ void engine_unlisten(struct engine_listener *listener)
 void engine_emit(struct engine *engine, enum run_event_kind kind, const struct run_full *run,
                  const struct run_item *item)
 {
-    struct run_event event = {.seq = ++engine->event_seq, .kind = kind, .run = &run->pub};
+    struct run_event event = {.kind = kind, .run = &run->pub};
 
+    if (run->request.explain)
+        return;
+    event.seq = ++engine->event_seq;
     if (item != NULL) {
         event.migration = item->migration;
         event.schema = item->schema;
         event.err = item->err;
+        event.not_run = kind == RUN_EVENT_FAILED && item->kind == RUN_ITEM_NOT_RUN;
         event.attempts = item->attempts;
         event.duration_ms = item->duration_ms;
     }
@@ -67,6 +79,35 @@ void engine_emit(struct engine *engine, enum run_event_kind kind, const struct r
 
         listener->on_event(listener, &event);
     }
+}
+
+const char *run_event_reason(const struct err *why)
+{
+    if (why->code == ERR_LOCKED || strcmp(why->sqlstate, "55P03") == 0)
+        return "lock_timeout";
+    if (strcmp(why->sqlstate, "40P01") == 0)
+        return "deadlock";
+    if (strcmp(why->sqlstate, "40001") == 0)
+        return "serialization";
+    if (why->code == ERR_UNREACHABLE)
+        return "connection_lost";
+    return why->code == ERR_TIMEOUT ? "timeout" : "other";
+}
+
+int engine_work(struct engine *engine, size_t size, struct op *op,
+                int (*fn)(void *arg, struct err *err), void *arg)
+{
+    const struct engine_config *config = &engine->config;
+    struct err err = {0};
+    int rc;
+
+    if (config->work != NULL && size > ENGINE_WORK_AT_ONCE)
+        return config->work(config->work_arg, op, fn, arg);
+    rc = fn(arg, &err);
+    op_begin(op, NULL, NULL);
+    op->err = err;
+    op_finish_later(op, engine->sched, rc);
+    return 0;
 }
 
 void engine_check_idle(struct engine *engine)
@@ -78,6 +119,16 @@ void engine_check_idle(struct engine *engine)
         return;
     engine->on_idle = NULL;
     on_idle(engine);
+}
+
+bool engine_has_lost(const struct engine *engine, const struct store_standing *row)
+{
+    uint64_t after_ms = engine->config.lost_after_ms;
+    int64_t age_us = clock_wall_us() - row->since_us;
+
+    if (row->owner != STORE_OWNER_UNKNOWN)
+        return row->owner == STORE_OWNER_ENDED;
+    return age_us > (int64_t)(after_ms > 0 ? after_ms : ENGINE_LOST_AFTER_MS) * 1000;
 }
 
 static void engine_on_stop_task(struct task *task)

@@ -121,13 +121,23 @@ const uint8_t *run_lane_bits(const struct run_full *run, size_t lane)
     return run->bits + lane * run->bits_len;
 }
 
+bool run_is_applied(const struct run_full *run, size_t lane, size_t node)
+{
+    return (run_lane_bits(run, lane)[node / 8] >> (node % 8) & 1) != 0;
+}
+
+void run_set_applied(struct run_full *run, size_t lane, size_t node, bool applied)
+{
+    uint8_t *byte = run->bits + lane * run->bits_len + node / 8;
+    unsigned bit = 1u << (node % 8);
+
+    *byte = (uint8_t)(applied ? *byte | bit : *byte & ~bit);
+}
+
 static void run_set_bit(struct run_full *run, size_t lane, const struct plan_node *node,
                         const struct store_execution *row)
 {
-    size_t n = (size_t)(node - run->graph.nodes);
-    uint8_t *bits = run->bits + lane * run->bits_len;
-
-    bits[n / 8] = (uint8_t)(bits[n / 8] | 1u << (n % 8));
+    run_set_applied(run, lane, (size_t)(node - run->graph.nodes), true);
     if (run->request.kind == RUN_DOWN)
         run->unjournaled[lane] = row->checksum[0] == '\0';
 }
@@ -148,6 +158,12 @@ static void run_index_row(struct run_full *run, const struct store_execution *ro
     lane = map_get_str(&run->lane_by_schema, row->schema);
     if (lane != NULL && !run_node_is_common(node))
         run_set_bit(run, (size_t)(lane - run->pub.lanes), node, row);
+}
+
+bool run_is_at_work(const struct run_full *run, const struct store_standing *row)
+{
+    return !row->applied && strcmp(row->run_id, run->pub.id) != 0 &&
+           !engine_has_lost(run->pub.engine, row);
 }
 
 bool run_index_rows(struct run_full *run)

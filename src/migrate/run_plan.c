@@ -13,36 +13,56 @@ static void run_mark_no_schema(const struct run_full *run, uint8_t *bits)
             bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8));
 }
 
-static struct run_plan *run_make_plan(struct run_full *run, const uint8_t *applied,
-                                      bool without_schema)
+/* The plan that this lane shares with one before; NULL if there is none. */
+static struct run_plan *run_find_plan(const struct run_full *run, size_t lane)
 {
-    struct run_plan *plan = mem_calloc(1, sizeof(*plan) + 2 * run->bits_len);
-    uint8_t *no_schema;
-    int rc;
-
-    if (plan == NULL)
+    if (run->pub.lanes[lane].requested == NULL)
         return NULL;
-    no_schema = plan->bits + run->bits_len;
-    memcpy(plan->bits, applied, run->bits_len);
-    if (without_schema)
-        run_mark_no_schema(run, no_schema);
-    rc = plan_make(&run->graph, plan->bits, no_schema, &plan->plan, &plan->err);
-    if (rc != ERR_NOMEM)
-        return plan;
-    mem_free(plan);
-    return NULL;
+    return map_get(&run->plans, run_lane_bits(run, lane), run->bits_len);
 }
 
-struct run_plan *run_get_plan(struct run_full *run, size_t lane)
+/* On a thread: nobody else knows run->made yet, and the rest is only read. */
+static int run_plan_lane_on_thread(void *arg, struct err *err)
 {
-    const uint8_t *bits = run_lane_bits(run, lane);
-    bool without_schema = run->pub.lanes[lane].requested == NULL;
-    struct run_plan *plan = without_schema ? NULL : map_get(&run->plans, bits, run->bits_len);
+    struct run_full *run = arg;
+    struct run_plan *plan = run->made;
+    uint8_t *no_schema = plan->bits + run->bits_len;
+    int rc;
 
-    if (plan != NULL)
-        return plan;
-    plan = run_make_plan(run, bits, without_schema);
-    if (plan != NULL && !without_schema && run->plans.len < RUN_PLANS_KEPT)
+    memcpy(plan->bits, run_lane_bits(run, run->next_lane), run->bits_len);
+    if (run->pub.lanes[run->next_lane].requested == NULL)
+        run_mark_no_schema(run, no_schema);
+    rc = plan_make(&run->graph, plan->bits, no_schema, &plan->plan, &plan->err);
+    return rc == ERR_NOMEM ? err_set(err, rc, "%s", err_code_text(rc)) : 0;
+}
+
+bool run_prepare_plan(struct run_full *run)
+{
+    size_t size = run->graph.count + run->graph.edge_count;
+
+    if (run->plan_asked || run_find_plan(run, run->next_lane) != NULL)
+        return true;
+    run->plan_asked = true;
+    run->made = mem_calloc(1, sizeof(*run->made) + 2 * run->bits_len);
+    if (run->made == NULL)
+        return true;
+    run->rc = engine_work(run->pub.engine, size, &run->op, run_plan_lane_on_thread, run);
+    return run->rc != 0;
+}
+
+struct run_plan *run_take_plan(struct run_full *run)
+{
+    struct run_plan *plan = run->made;
+
+    run->made = NULL;
+    run->plan_asked = false;
+    if (plan == NULL)
+        return run_find_plan(run, run->next_lane);
+    if (run->rc != 0) { /* nothing was made */
+        mem_free(plan);
+        return NULL;
+    }
+    if (run->pub.lanes[run->next_lane].requested != NULL && run->plans.len < RUN_PLANS_KEPT)
         plan->kept = map_put(&run->plans, plan->bits, run->bits_len, plan) == 0;
     return plan;
 }

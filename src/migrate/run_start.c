@@ -19,15 +19,18 @@ void run_unref(struct run_full *run)
         plan_free(&plan->plan);
         mem_free(plan);
     }
+    run_put_plan(run->made);
     map_free(&run->plans);
     map_free(&run->node_by_id);
     map_free(&run->lane_by_schema);
     arena_free(&run->rows.arena);
     arena_free(&run->dependent_rows.arena);
+    map_free(&run->dependent_by_id);
     buf_free(&run->blockers);
     plan_graph_free(&run->graph);
     registry_unref(run->registry);
     mem_free(run->skips);
+    run_row_free(run);
     arena_free(&run->arena);
     mem_free(run);
 }
@@ -35,6 +38,11 @@ void run_unref(struct run_full *run)
 void run_free(struct run *run)
 {
     run_unref(container_of(run, struct run_full, pub));
+}
+
+void run_hold(struct run *run)
+{
+    container_of(run, struct run_full, pub)->refs++;
 }
 
 static int run_copy_strings(struct arena *arena, const char *const **strings, size_t count)
@@ -62,6 +70,7 @@ static int run_copy_request(struct run_full *run, const struct run_request *requ
 {
     struct run_request *copy = &run->request;
     struct plan_filter *filter = &copy->filter;
+    struct run_record *record = &copy->record;
     const char **texts[] = {
         &copy->connection,
         &filter->backend,
@@ -71,9 +80,17 @@ static int run_copy_request(struct run_full *run, const struct run_request *requ
         &copy->caller.executed_by,
         &copy->caller.execution_method,
         &copy->caller.execution_context,
+        &copy->caller.request_id,
+        &copy->caller.trace_id,
+        &copy->caller.span_id,
     };
+    const char **kept[] = {&record->kind, &record->request, &record->retry_of};
 
     *copy = *request;
+    record->id = run->pub.id;
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+        if (*kept[i] != NULL && run_copy_string(&run->arena, kept[i]) != 0)
+            return ERR_NOMEM;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         if (run_copy_string(&run->arena, texts[i]) != 0)
             return ERR_NOMEM;
@@ -104,7 +121,7 @@ static int run_make_lanes(struct run_full *run)
         rc = map_put_str(&seen, schema, run);
     }
     map_free(&seen);
-    if (count == 0)
+    if (count == 0 && !run->request.no_lone_lane)
         run->pub.lane_count = 1;
     return rc;
 }
@@ -117,6 +134,24 @@ static int run_make_graph(struct run_full *run, struct err *err)
         return plan_graph_build_from(run->registry, &request->migration, 1, true, &run->graph, err);
     return plan_graph_build(run->registry, &request->filter, request->ignore_dependencies,
                             &run->graph, err);
+}
+
+/* On a thread: nobody else touches the run before this is done, but to ask it to stop. */
+static int run_plan_on_thread(void *arg, struct err *err)
+{
+    struct run_full *run = arg;
+    int rc = run_make_graph(run, err);
+
+    if (rc != 0)
+        return rc;
+    if (run_prepare_bits(run) != 0 || run_make_scopes(run) != 0)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    return 0;
+}
+
+int run_plan(struct run_full *run)
+{
+    return engine_work(run->pub.engine, run->registry->count, &run->op, run_plan_on_thread, run);
 }
 
 static int run_check_request(struct engine *engine, const struct run_request *request,
@@ -148,10 +183,14 @@ static size_t run_lane_limit(const struct engine *engine, const struct run_full 
     return target->backend != NULL ? 2 * (size_t)target->backend->parallel : 1;
 }
 
-static void run_make_id(char out[40])
+static void run_make_id(char out[40], const char *given)
 {
     uint64_t random;
 
+    if (given != NULL) {
+        snprintf(out, 40, "%s", given);
+        return;
+    }
     hash_random(&random, sizeof(random));
     snprintf(out, 40, "%012" PRIx64 "-%016" PRIx64, (uint64_t)clock_wall_us() / 1000, random);
 }
@@ -159,13 +198,12 @@ static void run_make_id(char out[40])
 static int run_init(struct run_full *run, struct engine *engine, const struct run_request *request,
                     struct err *err)
 {
-    int rc;
-
     arena_init(&run->arena);
     list_init(&run->lanes);
     buf_init(&run->blockers, RUN_BLOCKERS_MAX);
     map_init(&run->plans);
     map_init(&run->node_by_id);
+    map_init(&run->dependent_by_id);
     map_init(&run->lane_by_schema);
     run->refs = 1;
     run->registry = registry_ref(engine->registry);
@@ -173,21 +211,18 @@ static int run_init(struct run_full *run, struct engine *engine, const struct ru
     run->pub.registry = run->registry;
     run->pub.request = &run->request;
     run->pub.started_us = clock_wall_us();
-    run_make_id(run->pub.id);
+    run_make_id(run->pub.id, request->record.id);
+    list_init(&run->waiters);
+    run_row_init(run);
     run_init_machine(run);
     if (run_copy_request(run, request) != 0 || run_make_lanes(run) != 0)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    rc = run_make_graph(run, err);
-    if (rc != 0)
-        return rc;
-    if (run_prepare_bits(run) != 0 || run_make_scopes(run) != 0)
         return err_set(err, ERR_NOMEM, "out of memory");
     run->limit = run_lane_limit(engine, run);
     return 0;
 }
 
-int run_start(struct engine *engine, const struct run_request *request,
-              void (*done)(struct run *run), void *data, struct run **out, struct err *err)
+int run_create(struct engine *engine, const struct run_request *request,
+               void (*done)(struct run *run), void *data, struct run **out, struct err *err)
 {
     struct run_full *run;
     int rc = run_check_request(engine, request, err);
@@ -200,21 +235,57 @@ int run_start(struct engine *engine, const struct run_request *request,
     run->done = done;
     run->pub.data = data;
     rc = run_init(run, engine, request, err);
-    if (rc != 0)
-        goto err_after_alloc;
-    rc = engine->store->ops->get_applied(engine->store, &run->op, run->scopes, run->scope_count,
-                                         &run->rows);
     if (rc != 0) {
-        *err = run->op.err;
-        goto err_after_alloc;
+        run_unref(run);
+        return rc;
     }
-    run->refs = 2;
-    list_push_back(&engine->runs, &run->link);
-    engine_emit(engine, RUN_EVENT_RUN_STARTED, run, NULL);
     *out = &run->pub;
     return 0;
+}
 
-err_after_alloc:
-    run_unref(run);
+int run_load(struct run_full *run)
+{
+    struct store *store = run->pub.engine->store;
+
+    return store->ops->get_applied(store, &run->op, run->scopes, run->scope_count, &run->rows);
+}
+
+int run_go(struct run *pub, const char *id, struct err *err)
+{
+    struct run_full *run = container_of(pub, struct run_full, pub);
+    struct engine *engine = run->pub.engine;
+    int rc;
+
+    if (engine->stopping)
+        return err_set(err, ERR_SHUTDOWN, "%s", err_code_text(ERR_SHUTDOWN));
+    if (id != NULL)
+        run_make_id(run->pub.id, id);
+    if (map_put_str(&engine->runs_by_id, run->pub.id, run) != 0)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    rc = run_plan(run);
+    if (rc != 0) {
+        *err = run->op.err;
+        map_remove_str(&engine->runs_by_id, run->pub.id);
+        return rc;
+    }
+    run->refs++;
+    list_push_back(&engine->runs, &run->link);
+    engine_emit(engine, RUN_EVENT_RUN_STARTED, run, NULL);
+    return 0;
+}
+
+int run_start(struct engine *engine, const struct run_request *request,
+              void (*done)(struct run *run), void *data, struct run **out, struct err *err)
+{
+    struct run *run;
+    int rc = run_create(engine, request, done, data, &run, err);
+
+    if (rc != 0)
+        return rc;
+    rc = run_go(run, NULL, err);
+    if (rc == 0)
+        *out = run;
+    else
+        run_free(run);
     return rc;
 }

@@ -31,13 +31,15 @@ static void fake_set(struct fake_world *world, struct map *map, const char *id, 
                      bool there)
 {
     char *key;
+    int rc = 0;
 
     mem_fail_pause(1); /* the fakes' memory is not what is tested */
     key = fake_key(world, id, schema);
     if (!there)
         map_remove_str(map, key);
-    else if (map_get_str(map, key) == NULL && map_put_str(map, key, key) != 0)
-        assert(!"the map of a fake ran out of memory");
+    else if (map_get_str(map, key) == NULL)
+        rc = map_put_str(map, key, key);
+    assert(rc == 0);
     mem_fail_pause(0);
 }
 
@@ -79,7 +81,86 @@ bool fake_world_agrees(const struct fake_world *world)
     return true;
 }
 
+/* --- history --- */
+
+static void fake_add_history(struct fake_world *world, const char *id, const char *schema,
+                             const char *run_id, const char *status, int64_t at_us)
+{
+    if (world->history_count == world->history_cap) {
+        world->history_cap = world->history_cap > 0 ? world->history_cap * 2 : 256;
+        world->history = realloc(world->history, world->history_cap * sizeof(*world->history));
+        assert(world->history != NULL);
+    }
+    world->history[world->history_count++] = (struct fake_history){
+        .id = strdup(id),
+        .schema = strdup(schema),
+        .run_id = strdup(run_id),
+        .status = status,
+        .at_us = at_us,
+    };
+}
+
+static bool history_is_of(const struct fake_history *a, const struct fake_history *b)
+{
+    return strcmp(a->id, b->id) == 0 && strcmp(a->schema, b->schema) == 0;
+}
+
+/* Whether the run wrote more about this step than its start. */
+static bool history_has_end(const struct fake_world *world, const struct fake_history *row)
+{
+    for (size_t i = 0; i < world->history_count; i++)
+        if (history_is_of(&world->history[i], row) &&
+            strcmp(world->history[i].run_id, row->run_id) == 0 &&
+            strcmp(world->history[i].status, "pending") != 0)
+            return true;
+    return false;
+}
+
+static bool history_is_newest(const struct fake_world *world, const struct fake_history *row)
+{
+    for (const struct fake_history *other = row + 1; other < world->history + world->history_count;
+         other++)
+        if (history_is_of(other, row))
+            return false;
+    return true;
+}
+
+void fake_world_leave_pending(struct fake_world *world, const char *id, const char *schema,
+                              const char *run_id, int64_t at_us, enum store_owner owner)
+{
+    fake_add_history(world, id, schema, run_id, "pending", at_us);
+    world->history[world->history_count - 1].owner = owner;
+}
+
+size_t fake_world_unended(const struct fake_world *world)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < world->history_count; i++)
+        count += strcmp(world->history[i].status, "pending") == 0 &&
+                 !history_has_end(world, &world->history[i]);
+    return count;
+}
+
+size_t fake_world_ends(const struct fake_world *world, const char *run_id, const char *status)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < world->history_count; i++)
+        count += strcmp(world->history[i].status, status) == 0 &&
+                 strcmp(world->history[i].run_id, run_id) == 0;
+    return count;
+}
+
 /* --- operations --- */
+
+static bool fake_is_broken(const struct fake_world *world, const struct backend_step *step)
+{
+    const char *schema = world->broken_schema != NULL ? world->broken_schema : "";
+
+    return world->broken != NULL && strcmp(world->broken, step->migration->name) == 0 &&
+           strncmp(schema, step->schema, strlen(schema)) == 0;
+}
 
 static void fake_step_done(struct fake_op *fake)
 {
@@ -89,10 +170,12 @@ static void fake_step_done(struct fake_op *fake)
     bool up = step->direction == BACKEND_UP;
 
     world->running--;
-    fake->result->attempts = 1;
+    for (fake->result->attempts = 1; fake->result->attempts <= world->retries;
+         fake->result->attempts++)
+        step->on_attempt(step, fake->result->attempts + 1, &world->retry_err);
     if (fake->rc != 0)
         return;
-    if (world->broken != NULL && strcmp(world->broken, step->migration->name) == 0) {
+    if (fake_is_broken(world, step)) {
         fake->rc = err_set(&fake->err, ERR_DB, "ERROR: broken");
         return;
     }
@@ -171,10 +254,50 @@ static const char *const event_name[] = {
     [STORE_FAILED] = "failed",
     [STORE_ROLLED_BACK] = "rolled_back",
     [STORE_UNDO_FAILED] = "undo_failed",
+    [STORE_CUT_OFF] = "cut_off",
+    [STORE_END_APPLIED] = "end_applied",
+    [STORE_END_NOT_APPLIED] = "end_not_applied",
     [STORE_SKIPPED] = "skipped",
     [STORE_FOUND_APPLIED] = "found_applied",
     [STORE_FOUND_NOT_APPLIED] = "found_not_applied",
 };
+
+/* The status of a history row, and whether the record writes one. */
+static bool fake_must_record(const struct fake_world *world, const struct store_record *record,
+                             struct fake_history *row)
+{
+    static const char *const status[] = {
+        [STORE_PENDING] = "pending",       [STORE_APPLIED] = "applied",
+        [STORE_FAILED] = "failed",         [STORE_ROLLED_BACK] = "rolled_back",
+        [STORE_UNDO_FAILED] = "failed",    [STORE_CUT_OFF] = "failed",
+        [STORE_END_APPLIED] = "applied",   [STORE_END_NOT_APPLIED] = "rolled_back",
+        [STORE_FOUND_APPLIED] = "applied", [STORE_FOUND_NOT_APPLIED] = "rolled_back",
+    };
+    bool believed = fake_world_believes(world, record->migration->id, record->schema);
+
+    if (record->event == STORE_SKIPPED || (record->event == STORE_FOUND_APPLIED && believed) ||
+        (record->event == STORE_FOUND_NOT_APPLIED && !believed))
+        return false;
+    *row = (struct fake_history){.id = (char *)(uintptr_t)record->migration->id,
+                                 .schema = (char *)(uintptr_t)record->schema,
+                                 .run_id = (char *)(uintptr_t)record->run_id,
+                                 .status = status[record->event]};
+    return record->event != STORE_CUT_OFF || !history_has_end(world, row);
+}
+
+static void fake_record_history(struct fake_world *world, const struct store_record *record)
+{
+    struct fake_history row;
+
+    if (!fake_must_record(world, record, &row))
+        return;
+    for (size_t i = 0; i < world->history_count; i++)
+        if (history_is_of(&world->history[i], &row) &&
+            strcmp(world->history[i].run_id, row.run_id) == 0 &&
+            strcmp(world->history[i].status, row.status) == 0)
+            return;
+    fake_add_history(world, row.id, row.schema, row.run_id, row.status, record->at_us);
+}
 
 static void fake_record(struct fake_world *world, const struct store_record *record)
 {
@@ -182,6 +305,7 @@ static void fake_record(struct fake_world *world, const struct store_record *rec
     int len = snprintf(world->log + world->log_len, sizeof(world->log) - world->log_len,
                        "%s %s@%s\n", event_name[record->event], id, record->schema);
 
+    fake_record_history(world, record);
     if (world->log_len + (size_t)len < sizeof(world->log))
         world->log_len += (size_t)len;
     if (record->event == STORE_APPLIED || record->event == STORE_FOUND_APPLIED)
@@ -205,6 +329,38 @@ static int fake_write(struct store *store, struct op *op, const struct store_rec
         for (size_t i = 0; i < count; i++)
             fake_record(world, &records[i]);
     op->cancel = NULL; /* a write that was accepted is written */
+    return 0;
+}
+
+const char *fake_status_name(enum store_run_status status)
+{
+    static const char *const names[] = {
+        [STORE_RUN_RUNNING] = "running",         [STORE_RUN_SUCCEEDED] = "succeeded",
+        [STORE_RUN_FAILED] = "failed",           [STORE_RUN_CANCELED] = "canceled",
+        [STORE_RUN_INTERRUPTED] = "interrupted",
+    };
+
+    return names[status];
+}
+
+static int fake_put_run(struct store *store, struct op *op, const struct store_run *run,
+                        const struct store_run_lane *lanes, size_t lane_count)
+{
+    struct fake_world *world = world_of_store(store);
+    struct fake_op *fake = fake_start(world, op, true, 0);
+
+    (void)lanes;
+    if (fake == NULL)
+        return op->err.code;
+    op->cancel = NULL;
+    if (fake->rc != 0)
+        return 0;
+    world->run_puts++;
+    world->run_lanes += lane_count;
+    snprintf(world->run_row, sizeof(world->run_row), "%s", fake_status_name(run->status));
+    world->log_len +=
+        (size_t)snprintf(world->log + world->log_len, sizeof(world->log) - world->log_len,
+                         "run %s\n", world->run_row);
     return 0;
 }
 
@@ -246,6 +402,7 @@ static void fake_fill_executions(struct fake_world *world, const struct store_sc
                                          .applied = true,
                                          .checksum = world->no_checksums ? "" : "c"};
     }
+    mem_fail_pause(0);
 }
 
 static int fake_get_applied(struct store *store, struct op *op, const struct store_scope *scopes,
@@ -262,12 +419,14 @@ static int fake_get_applied(struct store *store, struct op *op, const struct sto
     return 0;
 }
 
-static int fake_get_executions(struct store *store, struct op *op, const char *id, size_t limit,
+static int fake_get_executions(struct store *store, struct op *op, const char *id,
+                               const struct store_cursor *after, size_t limit,
                                struct store_executions *out)
 {
     struct fake_world *world = world_of_store(store);
     struct fake_op *fake = fake_start(world, op, true, 0);
 
+    (void)after;
     (void)limit;
     if (fake == NULL)
         return op->err.code;
@@ -277,8 +436,100 @@ static int fake_get_executions(struct store *store, struct op *op, const char *i
     return 0;
 }
 
+static void fake_stand(struct fake_world *world, struct store_standings *out,
+                       const struct store_place *place)
+{
+    const char *key;
+
+    for (size_t at = 0; (key = map_next(&world->applied, &at)) != NULL;) {
+        const char *sign = strchr(key, '@');
+        char *id = arena_strndup(&out->arena, key, (size_t)(sign - key));
+
+        if (strcmp(place->migration_id, id) == 0 &&
+            (place->schema == NULL || strcmp(place->schema, sign + 1) == 0))
+            out->rows[out->count++] =
+                (struct store_standing){.migration_id = id,
+                                        .schema = arena_strdup(&out->arena, sign + 1),
+                                        .connection = "core",
+                                        .applied = true,
+                                        .run_id = ""};
+    }
+}
+
+static void fake_work(struct fake_world *world, struct store_standings *out, size_t i)
+{
+    const struct fake_history *row = &world->history[i];
+
+    out->rows[out->count++] =
+        (struct store_standing){.migration_id = arena_strdup(&out->arena, row->id),
+                                .schema = arena_strdup(&out->arena, row->schema),
+                                .connection = "core",
+                                .history_id = (int64_t)i,
+                                .run_id = arena_strdup(&out->arena, row->run_id),
+                                .since_us = row->at_us,
+                                .owner = row->owner};
+}
+
+static int fake_get_standing(struct store *store, struct op *op, const struct store_place *places,
+                             size_t count, struct store_standings *out)
+{
+    struct fake_world *world = world_of_store(store);
+    struct fake_op *fake = fake_start(world, op, true, world->look_ms);
+
+    world->looks++;
+    if (fake == NULL)
+        return op->err.code;
+    op->cancel = NULL;
+    if (fake->rc != 0)
+        return 0;
+    mem_fail_pause(1);
+    *out = (struct store_standings){0};
+    out->rows = arena_calloc(&out->arena, count * (world->applied.len + 1) + world->history_count,
+                             sizeof(*out->rows));
+    for (size_t i = 0; i < count; i++)
+        fake_stand(world, out, &places[i]);
+    for (size_t i = 0; i < world->history_count; i++) {
+        const struct fake_history *row = &world->history[i];
+
+        for (size_t p = 0; p < count; p++)
+            if (strcmp(places[p].migration_id, row->id) == 0 &&
+                (places[p].schema == NULL || strcmp(places[p].schema, row->schema) == 0) &&
+                strcmp(row->status, "pending") == 0 && history_is_newest(world, row)) {
+                fake_work(world, out, i);
+                break;
+            }
+    }
+    mem_fail_pause(0);
+    return 0;
+}
+
+static int fake_get_unended(struct store *store, struct op *op, int64_t after, size_t limit,
+                            struct store_standings *out)
+{
+    struct fake_world *world = world_of_store(store);
+    struct fake_op *fake = fake_start(world, op, true, 0);
+
+    if (fake == NULL)
+        return op->err.code;
+    op->cancel = NULL;
+    if (fake->rc != 0)
+        return 0;
+    mem_fail_pause(1);
+    *out = (struct store_standings){0};
+    out->rows = arena_calloc(&out->arena, world->history_count + 1, sizeof(*out->rows));
+    for (size_t i = (size_t)(after + 1); i < world->history_count && out->count < limit; i++)
+        if (strcmp(world->history[i].status, "pending") == 0 &&
+            !history_has_end(world, &world->history[i]))
+            fake_work(world, out, i);
+    mem_fail_pause(0);
+    return 0;
+}
+
 static const struct store_ops fake_store_ops = {
+    .put_run = fake_put_run,
     .name = "fake",
+    .get_standing = fake_get_standing,
+    .get_unended = fake_get_unended,
     .write = fake_write,
     .get_applied = fake_get_applied,
     .get_executions = fake_get_executions,
@@ -396,6 +647,12 @@ void fake_world_free(struct fake_world *world)
     map_free(&world->effects);
     map_free(&world->applied);
     arena_free(&world->arena);
+    for (size_t i = 0; i < world->history_count; i++) {
+        free(world->history[i].id);
+        free(world->history[i].schema);
+        free(world->history[i].run_id);
+    }
+    free(world->history);
 }
 
 bool fake_world_turn(struct fake_world *world)

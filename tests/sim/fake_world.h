@@ -8,6 +8,14 @@
  * Every operation of either is counted; operation number `fail_at` (from 1) fails with `fail_rc`.
  * The target keeps effects and journal together, as a transaction would.
  */
+/* A row of the history. */
+struct fake_history {
+    char *id, *schema, *run_id;
+    const char *status;
+    int64_t at_us;
+    enum store_owner owner; /* what the row of its run says */
+};
+
 struct fake_world {
     struct sched sched;
     uint64_t now_ms;
@@ -28,16 +36,26 @@ struct fake_world {
     uint64_t step_ms;     /* how long a step takes; 0: next turn */
     unsigned running;     /* steps under way */
     unsigned most_running;
-    unsigned asked;     /* steps that the target was asked to run */
-    unsigned executed;  /* steps that reached the target */
-    bool no_checksums;  /* the store's rows are an older server's */
-    const char *broken; /* migrations whose name this is fail on the target */
+    unsigned asked;    /* steps that the target was asked to run */
+    unsigned executed; /* steps that reached the target */
+    bool no_checksums; /* the store's rows are an older server's */
+    unsigned retries;  /* a step is tried again so often, because of retry_err */
+    struct err retry_err;
+    const char *broken;        /* migrations whose name this is fail on the target */
+    const char *broken_schema; /* NULL, or they fail in schemas whose names begin so */
 
     struct map effects; /* "id@schema" -> itself: what the target has */
     struct map applied; /* "id@schema" -> itself: what the store believes */
     struct arena arena; /* for keys */
     char log[65536];    /* "pending id@schema\n" ...: what the store was told, in order */
     size_t log_len;
+    struct fake_history *history; /* malloc'ed */
+    size_t history_count, history_cap;
+    uint64_t look_ms; /* how long get_standing() takes */
+    unsigned looks;   /* get_standing() was asked so often */
+    char run_row[32]; /* what the row of the last run says: its status, "" for none */
+    size_t run_lanes; /* and how many lanes it has */
+    unsigned run_puts;
     unsigned skips;
     char context[512]; /* the last execution context that names dependencies */
 };
@@ -45,6 +63,8 @@ struct fake_world {
 void fake_world_init(struct fake_world *world, const struct registry_file *files, size_t count);
 /* Asserts that nothing is left held or under way. */
 void fake_world_free(struct fake_world *world);
+
+const char *fake_status_name(enum store_run_status status);
 
 /* One turn of the scheduler; virtual time jumps to the next timer when nothing else is to do.
  * False: idle. */
@@ -57,6 +77,12 @@ void fake_world_set_effect(struct fake_world *world, const char *id, const char 
                            bool there);
 void fake_world_set_belief(struct fake_world *world, const char *id, const char *schema,
                            bool there);
+/* A row that a server left behind; `owner` says what its run's own row says. */
+void fake_world_leave_pending(struct fake_world *world, const char *id, const char *schema,
+                              const char *run_id, int64_t at_us, enum store_owner owner);
+/* Rows `pending` without an end by the same run, and rows of a status by a run. */
+size_t fake_world_unended(const struct fake_world *world);
+size_t fake_world_ends(const struct fake_world *world, const char *run_id, const char *status);
 /* Whether the store believes exactly what the target has. */
 bool fake_world_agrees(const struct fake_world *world);
 
