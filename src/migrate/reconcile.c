@@ -1,39 +1,42 @@
+/* clang-format off */
 /*
  * The reconciler: what the targets' journals prove, put into the state database.
  *
- *   LOADING ──> INDEXING ──> READING ──> WRITING ──> (next page) ──> SWEEPING ──> WRITING ──> (next
- * target) ──> OVER
+ *   GATHERING ──> LOADING ──> INDEXING ──> READING ──> CHECKING ──> WRITING ──> (next page)
+ *                    ^                                    ^            │
+ *                    │                                    │            v
+ *                    ├────────── (next target) ─────── SWEEPING <── (last page)
+ *                    v
+ *                  OVER
  *
+ *   GATHERING  waits for the starts without an end, a page at a time
  *   LOADING    waits for the applied executions of one connection
  *   INDEXING   puts them into a map, a slice per turn
  *   READING    waits for a page of its journal
- *   WRITING    waits until the repairs found so far are recorded
- *   SWEEPING   looks for executions that no page had, a slice per turn
+ *   CHECKING   waits for what the state says by now about the repairs found so far, behind their locks
+ *   WRITING    waits until those that are still needed are recorded
+ *   SWEEPING   looks for executions that no page had, then for starts to be ended, a slice per turn
+ *   ADOPTING   waits for what older servers applied to be taken over; then sweeps on
  *   OVER       every target was compared or has an error
  *
  * State is read before the journal, and a migration that a run holds is left to that run.
  */
+/* clang-format on */
 #include <assert.h>
 #include <string.h>
 
-#include "base/arena.h"
-#include "base/clock.h"
 #include "base/mem.h"
-#include "base/sm.h"
-#include "migrate/engine.h"
-#include "migrate/run_internal.h"
-
-enum {
-    RECONCILE_PAGE = 1000,
-    RECONCILE_ROWS_PER_SLICE = 5000,
-};
+#include "migrate/reconcile_internal.h"
 
 enum reconcile_state {
+    RECONCILE_GATHERING,
     RECONCILE_LOADING,
     RECONCILE_INDEXING,
     RECONCILE_READING,
+    RECONCILE_CHECKING,
     RECONCILE_WRITING,
     RECONCILE_SWEEPING,
+    RECONCILE_ADOPTING,
     RECONCILE_OVER,
 };
 
@@ -41,50 +44,18 @@ enum reconcile_state {
 #define RECONCILE_TO_NEXT (SM_TO(RECONCILE_LOADING) | SM_TO(RECONCILE_OVER))
 
 static const struct sm_state reconcile_states[] = {
+    [RECONCILE_GATHERING] = {"gathering", SM_TO(RECONCILE_GATHERING) | RECONCILE_TO_NEXT},
     [RECONCILE_LOADING] = {"loading", SM_TO(RECONCILE_INDEXING) | RECONCILE_TO_NEXT},
     [RECONCILE_INDEXING] = {"indexing", SM_TO(RECONCILE_READING) | RECONCILE_TO_NEXT},
-    [RECONCILE_READING] = {"reading", SM_TO(RECONCILE_WRITING) | RECONCILE_TO_NEXT},
+    [RECONCILE_READING] = {"reading", SM_TO(RECONCILE_CHECKING) | RECONCILE_TO_NEXT},
+    [RECONCILE_CHECKING] = {"checking", SM_TO(RECONCILE_WRITING) | RECONCILE_TO_NEXT},
     [RECONCILE_WRITING] = {"writing", SM_TO(RECONCILE_READING) | SM_TO(RECONCILE_SWEEPING) |
                                           RECONCILE_TO_NEXT},
-    [RECONCILE_SWEEPING] = {"sweeping", SM_TO(RECONCILE_WRITING) | RECONCILE_TO_NEXT},
+    [RECONCILE_SWEEPING] = {"sweeping", SM_TO(RECONCILE_CHECKING) | SM_TO(RECONCILE_ADOPTING) |
+                                            RECONCILE_TO_NEXT},
+    [RECONCILE_ADOPTING] = {"adopting", SM_TO(RECONCILE_SWEEPING) | RECONCILE_TO_NEXT},
     [RECONCILE_OVER] = {"over", 0},
 };
-
-static const struct store_caller reconcile_caller = {
-    .executed_by = "bfm-server",
-    .execution_method = "reconcile",
-    .execution_context = "{\"source\":\"journal\"}",
-};
-
-struct reconcile_full {
-    struct reconcile pub;
-    struct list link; /* engine->reconciles */
-    struct sm sm;
-    struct engine *engine;
-    struct registry *registry;
-    struct arena arena;
-    void (*done)(struct reconcile *reconcile);
-    struct op op;
-    struct task task;
-    int rc;
-    bool started, canceled;
-    size_t at; /* target under way */
-    struct store_scope scope;
-    struct store_executions state;
-    size_t state_at;   /* row that INDEXING or SWEEPING is at */
-    struct map by_key; /* state rows of this target, by (schema NUL id) */
-    struct arena keys;
-    struct backend_journal page;
-    struct store_record *records; /* room for a page of repairs */
-    struct lock *locks;           /* held while records[i] is written */
-    size_t record_count;
-    bool page_is_last;
-};
-
-static struct reconcile_target *reconcile_target(struct reconcile_full *rec)
-{
-    return &rec->pub.targets[rec->at];
-}
 
 static struct backend *reconcile_backend(const struct reconcile_full *rec)
 {
@@ -96,14 +67,19 @@ static void reconcile_release_page(struct reconcile_full *rec)
     for (size_t i = 0; i < rec->record_count; i++)
         lock_release(&rec->locks[i], LOCK_NEWS_NONE);
     rec->record_count = 0;
+    rec->closing_count = 0;
+    arena_free(&rec->seen.arena);
+    rec->seen = (struct store_standings){0};
     arena_free(&rec->page.arena);
     rec->page = (struct backend_journal){0};
 }
 
 static void reconcile_release_target(struct reconcile_full *rec)
 {
+    reconcile_release_adoptions(rec);
     reconcile_release_page(rec);
     map_free(&rec->by_key);
+    map_free(&rec->open_of);
     arena_free(&rec->keys);
     arena_free(&rec->state.arena);
     rec->state = (struct store_executions){0};
@@ -114,111 +90,16 @@ void reconcile_free(struct reconcile *reconcile)
     struct reconcile_full *rec = container_of(reconcile, struct reconcile_full, pub);
 
     reconcile_release_target(rec);
+    reconcile_free_adoptions(rec);
     registry_unref(rec->registry);
+    arena_free(&rec->page_of_opens.arena);
+    arena_free(&rec->open_arena);
+    mem_free(rec->opens);
     mem_free(rec->records);
     mem_free(rec->locks);
+    mem_free(rec->places);
     arena_free(&rec->arena);
     mem_free(rec);
-}
-
-/* --- compare --- */
-
-static char *reconcile_key(struct arena *arena, const char *schema, const char *id, size_t *len)
-{
-    size_t schema_size = strlen(schema) + 1;
-    char *key;
-
-    *len = schema_size + strlen(id);
-    key = arena_alloc(arena, *len + 1);
-    if (key == NULL)
-        return NULL;
-    memcpy(key, schema, schema_size);
-    memcpy(key + schema_size, id, *len - schema_size + 1);
-    return key;
-}
-
-/* One slice; *more tells whether there is another. */
-static int reconcile_index_state(struct reconcile_full *rec, bool *more)
-{
-    size_t end = rec->state_at + RECONCILE_ROWS_PER_SLICE;
-
-    for (; rec->state_at < rec->state.count && rec->state_at < end; rec->state_at++) {
-        struct store_execution *row = &rec->state.rows[rec->state_at];
-        size_t len;
-        char *key = reconcile_key(&rec->keys, row->schema, row->migration_id, &len);
-
-        if (key == NULL || map_put(&rec->by_key, key, len, row) != 0)
-            return ERR_NOMEM;
-    }
-    *more = rec->state_at < rec->state.count;
-    return 0;
-}
-
-/* Adds a repair, unless the row is of another connection to the same database, or a run holds the
- * migration and records itself what it finds. */
-static void reconcile_add_repair(struct reconcile_full *rec, const char *id, const char *schema,
-                                 const struct backend_journal_row *row)
-{
-    const struct migration *migration = registry_find(rec->registry, id);
-
-    if (migration == NULL) {
-        reconcile_target(rec)->unknown++;
-        return;
-    }
-    if (strcmp(migration->connection, reconcile_target(rec)->connection) != 0)
-        return;
-    if (!lock_try(&rec->engine->locks, &rec->locks[rec->record_count], migration->id, schema))
-        return;
-    rec->records[rec->record_count++] = (struct store_record){
-        .event = row != NULL ? STORE_FOUND_APPLIED : STORE_FOUND_NOT_APPLIED,
-        .migration = migration,
-        .schema = schema,
-        .caller = &reconcile_caller,
-        .run_id = row != NULL ? row->run_id : "",
-        .checksum = row != NULL ? row->checksum : NULL,
-        .at_us = row != NULL ? row->applied_at_us : clock_wall_us(),
-    };
-}
-
-static int reconcile_compare_row(struct reconcile_full *rec, const struct backend_journal_row *row)
-{
-    size_t len;
-    char *key;
-
-    if (!row->complete)
-        return 0;
-    key = reconcile_key(&rec->page.arena, row->schema, row->migration_id, &len);
-    if (key == NULL)
-        return ERR_NOMEM;
-    reconcile_target(rec)->checked++;
-    if (map_remove(&rec->by_key, key, len) == NULL)
-        reconcile_add_repair(rec, row->migration_id, row->schema, row);
-    return 0;
-}
-
-/* State rows without a journal row: ours were undone behind our back; those of older servers never
- * had one. One slice or a page of repairs; *more tells whether there is another. */
-static int reconcile_collect_orphans(struct reconcile_full *rec, bool *more)
-{
-    size_t end = rec->state_at + RECONCILE_ROWS_PER_SLICE;
-
-    for (; rec->state_at < rec->state.count && rec->state_at < end &&
-           rec->record_count < RECONCILE_PAGE;
-         rec->state_at++) {
-        const struct store_execution *row = &rec->state.rows[rec->state_at];
-        size_t len;
-        char *key = reconcile_key(&rec->page.arena, row->schema, row->migration_id, &len);
-
-        if (key == NULL)
-            return ERR_NOMEM;
-        if (map_get(&rec->by_key, key, len) == NULL)
-            continue;
-        reconcile_target(rec)->checked++;
-        if (row->checksum[0] != '\0')
-            reconcile_add_repair(rec, row->migration_id, row->schema, NULL);
-    }
-    *more = rec->state_at < rec->state.count;
-    return 0;
 }
 
 /* --- the machine --- */
@@ -249,6 +130,7 @@ static bool reconcile_start_target(struct reconcile_full *rec)
 
     reconcile_release_target(rec);
     rec->state_at = 0;
+    rec->open_at = 0;
     rec->page_is_last = false;
     while (rec->at < rec->pub.count && reconcile_backend(rec) == NULL)
         rec->at++;
@@ -280,10 +162,26 @@ static bool reconcile_read(struct reconcile_full *rec, const char *after_schema,
                                                       RECONCILE_PAGE, &rec->page));
 }
 
+/* What was found while others were at work may be known by now. */
+static bool reconcile_check(struct reconcile_full *rec)
+{
+    struct store *store = rec->engine->store;
+
+    if (rec->record_count == 0) {
+        sm_move(&rec->sm, RECONCILE_CHECKING);
+        return true;
+    }
+    return reconcile_await(
+        rec, RECONCILE_CHECKING,
+        store->ops->get_standing(store, &rec->op, rec->places, rec->record_count, &rec->seen));
+}
+
 static bool reconcile_write(struct reconcile_full *rec)
 {
     struct store *store = rec->engine->store;
 
+    if (reconcile_drop_repaired(rec) != 0)
+        return reconcile_fail_target(rec, ERR_NOMEM);
     if (rec->record_count == 0) {
         sm_move(&rec->sm, RECONCILE_WRITING);
         return true;
@@ -294,18 +192,18 @@ static bool reconcile_write(struct reconcile_full *rec)
 
 static bool reconcile_on_page(struct reconcile_full *rec)
 {
-    for (size_t i = 0; i < rec->page.count; i++)
-        if (reconcile_compare_row(rec, &rec->page.rows[i]) != 0)
-            return reconcile_fail_target(rec, ERR_NOMEM);
+    if (reconcile_compare_page(rec) != 0)
+        return reconcile_fail_target(rec, ERR_NOMEM);
     rec->page_is_last = !rec->page.more || rec->page.count == 0;
-    return reconcile_write(rec);
+    return reconcile_check(rec);
 }
 
 static bool reconcile_on_written(struct reconcile_full *rec)
 {
     const char *schema = "", *id = "";
 
-    reconcile_target(rec)->repaired += rec->record_count;
+    reconcile_target(rec)->repaired += rec->record_count - rec->closing_count;
+    reconcile_target(rec)->ended += rec->closing_count;
     if (!rec->page_is_last) {
         schema = arena_strdup(&rec->keys, rec->page.rows[rec->page.count - 1].schema);
         id = arena_strdup(&rec->keys, rec->page.rows[rec->page.count - 1].migration_id);
@@ -323,6 +221,8 @@ static bool reconcile_index(struct reconcile_full *rec)
 {
     bool more = false;
 
+    if (rec->state_at == 0 && reconcile_index_opens(rec) != 0)
+        return reconcile_fail_target(rec, ERR_NOMEM);
     if (reconcile_index_state(rec, &more) != 0)
         return reconcile_fail_target(rec, ERR_NOMEM);
     if (more)
@@ -335,14 +235,53 @@ static bool reconcile_sweep(struct reconcile_full *rec)
 {
     bool more = false;
 
-    if (reconcile_collect_orphans(rec, &more) != 0)
+    if (reconcile_collect_orphans(rec, reconcile_backend(rec), &more) != 0)
         return reconcile_fail_target(rec, ERR_NOMEM);
+    if (reconcile_has_adoptions(rec))
+        return reconcile_await(rec, RECONCILE_ADOPTING,
+                               reconcile_adopt(rec, reconcile_backend(rec)));
+    if (!more && rec->record_count == 0)
+        reconcile_collect_opens(rec, &more);
     if (rec->record_count > 0)
-        return reconcile_write(rec);
+        return reconcile_check(rec);
     if (more)
         return reconcile_later(rec);
     rec->at++;
     return reconcile_start_target(rec);
+}
+
+static bool reconcile_on_adopted(struct reconcile_full *rec)
+{
+    reconcile_count_adopted(rec);
+    reconcile_release_adoptions(rec);
+    if (rec->canceled)
+        return reconcile_fail_target(rec, ERR_CANCELED);
+    sm_move(&rec->sm, RECONCILE_SWEEPING);
+    return true;
+}
+
+static bool reconcile_gather(struct reconcile_full *rec)
+{
+    struct store *store = rec->engine->store;
+
+    return reconcile_await(rec, RECONCILE_GATHERING,
+                           store->ops->get_unended(store, &rec->op, rec->last_open, RECONCILE_PAGE,
+                                                   &rec->page_of_opens));
+}
+
+static bool reconcile_on_gathered(struct reconcile_full *rec)
+{
+    bool is_last = rec->page_of_opens.count < RECONCILE_PAGE;
+
+    if (rec->rc == 0 && reconcile_keep_opens(rec) != 0)
+        rec->rc = err_set(&rec->op.err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));
+    if (rec->rc != 0) {
+        rec->pub.err = rec->op.err;
+        return reconcile_finish(rec);
+    }
+    if (is_last || rec->canceled || rec->open_count >= RECONCILE_UNENDED_MAX)
+        return reconcile_start_target(rec);
+    return reconcile_gather(rec);
 }
 
 static void reconcile_end(struct reconcile_full *rec)
@@ -357,7 +296,7 @@ static void reconcile_end(struct reconcile_full *rec)
 /* true: call again; false: suspended, or `rec` may be gone */
 static bool reconcile_once(struct reconcile_full *rec)
 {
-    if (rec->sm.state != RECONCILE_OVER && rec->rc != 0) {
+    if (rec->sm.state != RECONCILE_OVER && rec->sm.state != RECONCILE_GATHERING && rec->rc != 0) {
         if (rec->rc == ERR_STORE) {
             rec->pub.err = rec->op.err;
             return reconcile_finish(rec);
@@ -365,6 +304,8 @@ static bool reconcile_once(struct reconcile_full *rec)
         return reconcile_fail_target(rec, rec->rc);
     }
     switch ((enum reconcile_state)rec->sm.state) {
+    case RECONCILE_GATHERING:
+        return reconcile_on_gathered(rec);
     case RECONCILE_LOADING:
         sm_move(&rec->sm, RECONCILE_INDEXING);
         return true;
@@ -372,10 +313,14 @@ static bool reconcile_once(struct reconcile_full *rec)
         return reconcile_index(rec);
     case RECONCILE_READING:
         return reconcile_on_page(rec);
+    case RECONCILE_CHECKING:
+        return reconcile_write(rec);
     case RECONCILE_WRITING:
         return reconcile_on_written(rec);
     case RECONCILE_SWEEPING:
         return reconcile_sweep(rec);
+    case RECONCILE_ADOPTING:
+        return reconcile_on_adopted(rec);
     case RECONCILE_OVER:
         reconcile_end(rec); /* last touch of rec */
         return false;
@@ -401,7 +346,8 @@ static void reconcile_on_op(struct op *op, int rc)
 static bool reconcile_begin(struct reconcile_full *rec)
 {
     rec->started = true;
-    return reconcile_start_target(rec);
+    rec->last_open = -1;
+    return rec->canceled ? reconcile_start_target(rec) : reconcile_gather(rec);
 }
 
 static void reconcile_on_task(struct task *task)
@@ -422,7 +368,8 @@ void reconcile_cancel(struct reconcile *reconcile)
     struct reconcile_full *rec = container_of(reconcile, struct reconcile_full, pub);
 
     rec->canceled = true;
-    if (rec->sm.state == RECONCILE_LOADING || rec->sm.state == RECONCILE_READING)
+    if (rec->sm.state == RECONCILE_GATHERING || rec->sm.state == RECONCILE_LOADING ||
+        rec->sm.state == RECONCILE_READING || rec->sm.state == RECONCILE_ADOPTING)
         op_cancel(&rec->op);
 }
 
@@ -460,10 +407,12 @@ int reconcile_start(struct engine *engine, const char *connection,
     rec->done = done;
     rec->pub.data = data;
     op_init(&rec->op, reconcile_on_op);
-    sm_init(&rec->sm, reconcile_states, "reconcile", RECONCILE_LOADING);
+    sm_init(&rec->sm, reconcile_states, "reconcile", RECONCILE_GATHERING);
     rec->records = mem_calloc(RECONCILE_PAGE, sizeof(*rec->records));
     rec->locks = mem_calloc(RECONCILE_PAGE, sizeof(*rec->locks));
-    if (rec->records == NULL || rec->locks == NULL || reconcile_add_targets(rec, connection) != 0) {
+    rec->places = mem_calloc(RECONCILE_PAGE, sizeof(*rec->places));
+    if (rec->records == NULL || rec->locks == NULL || rec->places == NULL ||
+        reconcile_add_targets(rec, connection) != 0) {
         reconcile_free(&rec->pub);
         return err_set(err, ERR_NOMEM, "out of memory");
     }
