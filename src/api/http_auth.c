@@ -4,23 +4,37 @@
 #include <strings.h>
 
 #include "base/base.h"
-#include "base/hash.h"
 
-const char *auth_check(const char *header, const char *token)
+/* NULL with the text of the 401 answer if there is no token in the header. */
+static const char *auth_read_token(const char *header, const char **why)
 {
     const char *space;
-    size_t len = strlen(token);
 
+    *why = "missing Authorization header";
     if (header == NULL || header[0] == '\0')
-        return "missing Authorization header";
+        return NULL;
+    *why = "invalid Authorization header format";
     space = strchr(header, ' ');
     if (space == NULL)
-        return "invalid Authorization header format";
+        return NULL;
+    *why = "authorization header must use Bearer scheme";
     if ((size_t)(space - header) != strlen("Bearer") ||
         strncasecmp(header, "Bearer", strlen("Bearer")) != 0)
-        return "authorization header must use Bearer scheme";
-    if (strlen(space + 1) != len || !hash_equal_const_time(space + 1, token, len))
-        return "invalid API token";
+        return NULL;
+    return space + 1;
+}
+
+const struct grant *auth_find_grant(const struct tokens *tokens, const char *header,
+                                    const char **why)
+{
+    const char *token = auth_read_token(header, why);
+    const struct grant *grant = token != NULL ? tokens_find(tokens, token) : NULL;
+
+    if (grant != NULL && grant_is_alive(grant))
+        return grant;
+    if (token != NULL)
+        *why = grant != NULL ? "API token has expired" : "invalid API token";
+    grant_unref(grant);
     return NULL;
 }
 
