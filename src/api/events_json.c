@@ -1,0 +1,173 @@
+#include <string.h>
+
+#include "api/events.h"
+#include "api/http_json.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+enum {
+    EVENT_JSON_MAX = 64 * 1024,
+};
+
+static const char *event_name(const struct run_event *from)
+{
+    switch (from->kind) {
+    case RUN_EVENT_QUEUED:
+        return "queued";
+    case RUN_EVENT_RUNNING:
+        return "running";
+    case RUN_EVENT_ATTEMPT:
+        return "attempt";
+    case RUN_EVENT_APPLIED:
+        return from->run->request->kind == RUN_DOWN ? "rolled_back" : "applied";
+    case RUN_EVENT_SKIPPED:
+        return "skipped";
+    case RUN_EVENT_FAILED:
+        return "failed";
+    case RUN_EVENT_RUN_STARTED:
+        return "run_started";
+    case RUN_EVENT_RUN_ENDED:
+        return "run_ended";
+    }
+    return "event";
+}
+
+static const char *event_connection(const struct run_event *from)
+{
+    const struct run_request *request = from->run->request;
+
+    if (from->migration != NULL)
+        return from->migration->connection;
+    return request->kind == RUN_DOWN ? request->migration->connection : request->connection;
+}
+
+/* --- JSON --- */
+
+static void event_put_step(const struct run_event *from, struct buf *out)
+{
+    const struct err *err = from->err;
+
+    json_put_member(out, "migration_id", from->migration->id);
+    json_put_member(out, "schema", from->schema);
+    if (from->kind == RUN_EVENT_QUEUED || from->kind == RUN_EVENT_RUNNING)
+        return;
+    json_put_int(out, "attempts", from->attempts);
+    json_put_int(out, "duration_ms", (int64_t)from->duration_ms);
+    if (err == NULL)
+        return;
+    if (from->kind == RUN_EVENT_ATTEMPT)
+        json_put_member(out, "reason", run_event_reason(err));
+    json_put_member(out, "error", err_text(err));
+    json_put_some(out, "sqlstate", err->sqlstate);
+    if (err->statement > 0)
+        json_put_int(out, "statement", err->statement);
+    if (err->line > 0)
+        json_put_int(out, "line", err->line);
+}
+
+static void event_put_counts(const struct run *run, struct buf *out)
+{
+    json_put_int(out, "lanes", (int64_t)run->lane_count);
+    json_put_int(out, "lanes_failed", (int64_t)run->lanes_failed);
+    json_put_int(out, "applied", run->counts.applied);
+    json_put_int(out, "skipped", run->counts.skipped);
+    json_put_int(out, "failed", run->counts.failed);
+    json_put_int(out, "not_run", run->counts.not_run);
+}
+
+static void event_put_run(const struct run_event *from, bool whole, struct buf *out)
+{
+    const struct run *run = from->run;
+    const char *kind = run->request->record.kind;
+
+    json_put_some(out, "kind", kind != NULL ? kind : "");
+    json_put_bool(out, "dry_run", run->request->dry_run);
+    json_put_member(out, "executed_by", run->request->caller.executed_by);
+    if (from->kind == RUN_EVENT_RUN_STARTED) {
+        if (whole)
+            json_put_int(out, "lanes", (int64_t)run->lane_count);
+        return;
+    }
+    json_put_int(out, "duration_ms", (run->ended_us - run->started_us) / 1000);
+    if (!whole)
+        return;
+    json_put_member(out, "status", store_run_status_name(run_status(run)));
+    event_put_counts(run, out);
+    if (run->err.code != 0)
+        json_put_member(out, "error", err_text(&run->err));
+}
+
+static void event_put(const struct run_event *from, bool whole, struct buf *out)
+{
+    buf_putc(out, '{');
+    json_put_int(out, "seq", (int64_t)from->seq);
+    json_put_member(out, "event", event_name(from));
+    json_put_time(out, "at", clock_wall_us());
+    json_put_member(out, "run_id", from->run->id);
+    json_put_member(out, "connection", event_connection(from));
+    if (from->migration != NULL)
+        event_put_step(from, out);
+    else
+        event_put_run(from, whole, out);
+    buf_putc(out, '}');
+}
+
+/* --- the block --- */
+
+static const char *event_copy(char **at, const char *text, size_t len)
+{
+    char *copy = *at;
+
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    *at += len + 1;
+    return copy;
+}
+
+static struct event *event_assemble(const struct run_event *from, const struct buf *json,
+                                    const struct buf *part)
+{
+    const char *connection = event_connection(from);
+    const char *schema = from->migration != NULL ? from->schema : NULL;
+    size_t schema_size = schema != NULL ? strlen(schema) + 1 : 0;
+    size_t size = sizeof(struct event) + strlen(from->run->id) + 1 + strlen(connection) + 1 +
+                  schema_size + json->len + 1 + part->len + 1;
+    struct event *event = mem_alloc(size);
+    char *at;
+
+    if (event == NULL)
+        return NULL;
+    at = (char *)(event + 1);
+    *event = (struct event){
+        .seq = from->seq,
+        .size = size,
+        .name = event_name(from),
+        .begins_run = from->kind == RUN_EVENT_RUN_STARTED,
+        .ends_run = from->kind == RUN_EVENT_RUN_ENDED,
+    };
+    event->run_id = event_copy(&at, from->run->id, strlen(from->run->id));
+    event->connection = event_copy(&at, connection, strlen(connection));
+    if (schema != NULL)
+        event->schema = event_copy(&at, schema, schema_size - 1);
+    event->json = event_copy(&at, buf_str(json), json->len);
+    event->json_part = part->len > 0 ? event_copy(&at, buf_str(part), part->len) : event->json;
+    return event;
+}
+
+struct event *event_make(const struct run_event *from)
+{
+    struct event *event = NULL;
+    struct buf json, part;
+
+    buf_init(&json, EVENT_JSON_MAX);
+    buf_init(&part, EVENT_JSON_MAX);
+    event_put(from, true, &json);
+    if (from->migration == NULL)
+        event_put(from, false, &part);
+    if (json.rc == 0 && part.rc == 0)
+        event = event_assemble(from, &json, &part);
+    buf_free(&json);
+    buf_free(&part);
+    return event;
+}
