@@ -45,6 +45,26 @@ int start_rollback(struct call *call)
     return run_started(call, ops_rollback_start(ops, &call->op, &call->in.undo, &call->out.run));
 }
 
+static void release_retry(struct call *call)
+{
+    ops_run_free(&call->out.run);
+    ops_retry_free(&call->retry);
+}
+
+int start_retry(struct call *call)
+{
+    const struct ops_retry_request request = {
+        .id = call->id, .caller = call->caller, .how = call->how, .grant = call->grant};
+    int rc = check_run_id(call);
+
+    if (rc != 0)
+        return rc;
+    rc = ops_retry_start(&call->api->ops, &call->op, &request, &call->retry, &call->out.run);
+    if (rc == 0)
+        call->release = release_retry;
+    return rc;
+}
+
 /* The answer in order: the head, three lists of lines, the details, the end. */
 enum {
     RUN_HEAD,
@@ -119,11 +139,10 @@ static bool next_stage(struct call_cursor *cursor, struct buf *out, const char *
     return true;
 }
 
-static bool more_lines(struct call *call, enum ops_lines which, struct buf *out, const char *end)
+static bool more_lines(const struct ops_run *run, struct call_cursor *cursor, enum ops_lines which,
+                       struct buf *out, const char *end)
 {
-    struct call_cursor *cursor = &call->cursor;
-
-    switch (ops_run_next_line(&call->out.run, which, &cursor->run, &cursor->line)) {
+    switch (ops_run_next_line(run, which, &cursor->run, &cursor->line)) {
     case OPS_NEXT_END:
         return next_stage(cursor, out, end);
     case OPS_NEXT_NONE:
@@ -138,55 +157,93 @@ static bool more_lines(struct call *call, enum ops_lines which, struct buf *out,
     return true;
 }
 
-static bool more_details(struct call *call, struct buf *out)
+static bool more_details(const struct ops_run *run, struct call_cursor *cursor, struct buf *out)
 {
-    struct call_cursor *cursor = &call->cursor;
     const struct run_item *item;
 
     if (cursor->count == OPS_DETAILS_MAX)
         return next_stage(cursor, out, "]");
-    switch (ops_run_next_detail(&call->out.run, &cursor->run, &item)) {
+    switch (ops_run_next_detail(run, &cursor->run, &item)) {
     case OPS_NEXT_END:
         return next_stage(cursor, out, "]");
     case OPS_NEXT_NONE:
         break;
     case OPS_NEXT_ITEM:
         buf_puts(out, cursor->count++ > 0 ? "," : "");
-        put_detail(&call->out.run, item, out);
+        put_detail(run, item, out);
         break;
     }
     return true;
+}
+
+static bool more_of(const struct ops_run *run, struct call_cursor *cursor, struct buf *out)
+{
+    switch (cursor->stage) {
+    case RUN_HEAD:
+        put_head(run, out);
+        return next_stage(cursor, out, "");
+    case RUN_APPLIED:
+        return more_lines(run, cursor, OPS_LINES_APPLIED, out, "],\"skipped\":[");
+    case RUN_SKIPPED:
+        return more_lines(run, cursor, OPS_LINES_SKIPPED, out, "],\"errors\":[");
+    case RUN_ERRORS:
+        return more_lines(run, cursor, OPS_LINES_ERRORS, out, "],\"details\":[");
+    case RUN_DETAILS:
+        return more_details(run, cursor, out);
+    default:
+        if (run->run != NULL)
+            json_put_member(out, "run_id", run->run->id);
+        buf_putc(out, '}');
+        return false;
+    }
 }
 
 static bool more_of_run(struct pump *pump, struct buf *out)
 {
     struct call *call = container_of(pump, struct call, pump);
 
-    switch (call->cursor.stage) {
-    case RUN_HEAD:
-        put_head(&call->out.run, out);
-        return next_stage(&call->cursor, out, "");
-    case RUN_APPLIED:
-        return more_lines(call, OPS_LINES_APPLIED, out, "],\"skipped\":[");
-    case RUN_SKIPPED:
-        return more_lines(call, OPS_LINES_SKIPPED, out, "],\"errors\":[");
-    case RUN_ERRORS:
-        return more_lines(call, OPS_LINES_ERRORS, out, "],\"details\":[");
-    case RUN_DETAILS:
-        return more_details(call, out);
-    default:
-        if (call->out.run.run != NULL)
-            json_put_member(out, "run_id", call->out.run.run->id);
-        buf_putc(out, '}');
-        return false;
+    return more_of(&call->out.run, &call->cursor, out);
+}
+
+/* What was the server's fault is tried again, not repeated. */
+void keep_run_answer(struct run *run, struct buf *out)
+{
+    struct call_cursor cursor = {0};
+    struct ops_run view;
+    int status;
+
+    ops_run_view(run, &view);
+    status = answer_run_status(&view);
+    buf_init(&cursor.line, out->max);
+    if (status < 500) {
+        buf_printf(out, "%d ", status);
+        while (out->rc == 0 && more_of(&view, &cursor, out))
+            continue;
     }
+    buf_free(&cursor.line);
+    ops_run_unview(&view);
 }
 
 void answer_run(struct call *call)
 {
     const struct ops_run *run = &call->out.run;
-    int status = answer_run_status(run);
+    int status;
 
+    if (run->replayed)
+        http_add_header(call->request, "Idempotency-Replayed", "true");
+    if (run->accepted) {
+        answer_accepted(call);
+        return;
+    }
+    if (run->kept_answer != NULL) {
+        answer_kept(call);
+        return;
+    }
+    if (run->rebuild != NULL) {
+        answer_rebuilt(call);
+        return;
+    }
+    status = answer_run_status(run);
     if (status == 503)
         answer_add_retry(call->request);
     call_pump(call, status, more_of_run);

@@ -6,6 +6,7 @@
 
 enum {
     RESOLVE_ID_MAX = 2 * MIGRATION_ID_MAX + 2, /* longer ones cannot stand for anything */
+    RESOLVE_ROWS_PER_TURN = 5000,
 };
 
 static void resolve_advance(struct ops_resolve *resolve);
@@ -20,16 +21,30 @@ static const char *schema_judged(const struct migration *migration, const char *
     return schema == NULL && migration_is_fixed(migration) ? migration->schema : schema;
 }
 
-const char *ops_resolve_schema(const struct ops_resolve *resolve)
-{
-    if (resolve->migration == NULL)
-        return resolve->schema;
-    return schema_judged(resolve->migration, resolve->schema);
-}
-
 static bool match_is_proven(const struct ids_match *match)
 {
     return !match->unproven || strcmp(match->schema, match->migration->schema) == 0;
+}
+
+/* The schema that has to be seen; NULL where only rows tell which one it is, or there is none. */
+static const char *match_schema(const struct ids_match *match)
+{
+    if (match->normalized && !match_is_proven(match))
+        return NULL;
+    return schema_judged(match->migration, match->schema);
+}
+
+/* What the grant does not see counts as little as what is not there. It is refused only where the
+ * ID names the place anyway. */
+static bool resolve_sees(struct ops_resolve *resolve, const struct ids_match *match)
+{
+    bool names_place = match->form == IDS_BASE || match->form == IDS_SCHEMA_SPECIFIC;
+
+    if (grant_sees(resolve->grant, match->migration->connection, match_schema(match)))
+        return true;
+    if (names_place && resolve->refused == NULL)
+        resolve->refused = match;
+    return false;
 }
 
 /* Adds one meaning; the second different one makes the ID ambiguous. */
@@ -51,58 +66,88 @@ static int resolve_take(struct ops_resolve *resolve, const struct ids_match *mat
                    resolve->id, resolve->migration_id, match->migration->id);
 }
 
-/* Whether something was recorded for the schema that a match only supposes. */
-static int resolve_take_recorded(struct ops_resolve *resolve, struct err *err)
+/* Whether a row is of the schema that a match only supposes. */
+static int resolve_take_row(struct ops_resolve *resolve, const struct ids_match *match,
+                            const char *schema, struct arena *scratch, struct err *err)
+{
+    const char *compared = schema;
+    char *kept;
+
+    if (match->normalized)
+        compared = ids_normalize_schema(scratch, schema);
+    if (compared == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    if (strcmp(compared, match->schema) != 0 || !grant_sees(resolve->grant, NULL, schema))
+        return 0;
+    kept = arena_strdup(&resolve->arena, schema);
+    if (kept == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    return resolve_take(resolve, match, kept, err);
+}
+
+/* A turn's worth of rows: a migration may have been applied in 100,000 schemas. */
+static int resolve_take_rows(struct ops_resolve *resolve, struct err *err)
 {
     const struct ids_match *match = &resolve->matches.items[resolve->at];
+    size_t left = resolve->rows.count - resolve->row_at;
+    size_t end = resolve->row_at + (left < RESOLVE_ROWS_PER_TURN ? left : RESOLVE_ROWS_PER_TURN);
+    struct arena scratch;
     int rc = 0;
 
-    for (size_t i = 0; i < resolve->rows.count && rc == 0; i++) {
-        char *schema = arena_strdup(&resolve->arena, resolve->rows.rows[i].schema);
-        char *compared = schema;
-
-        if (schema != NULL && match->normalized)
-            compared = ids_normalize_schema(&resolve->arena, schema);
-        if (compared == NULL)
-            return err_set(err, ERR_NOMEM, "out of memory");
-        if (strcmp(compared, match->schema) == 0)
-            rc = resolve_take(resolve, match, schema, err);
-    }
+    arena_init(&scratch);
+    for (; resolve->row_at < end && rc == 0; resolve->row_at++)
+        rc = resolve_take_row(resolve, match, resolve->rows.rows[resolve->row_at].schema, &scratch,
+                              err);
+    arena_free(&scratch);
     return rc;
 }
 
-static void resolve_take_status(struct ops_resolve *resolve)
+static void resolve_look_at_rows(struct ops_resolve *resolve)
+{
+    struct err err = {0};
+    int rc = resolve_take_rows(resolve, &err);
+
+    if (rc == 0 && resolve->row_at < resolve->rows.count) {
+        sched_defer(loop_sched(resolve->ops->loop), &resolve->task);
+        return;
+    }
+    arena_free(&resolve->rows.arena);
+    resolve->rows.count = 0;
+    resolve->row_at = 0;
+    resolve->at++;
+    if (rc != 0)
+        op_fail(resolve->op, &err);
+    else
+        resolve_advance(resolve);
+}
+
+static int resolve_take_status(struct ops_resolve *resolve, struct err *err)
 {
     const struct store_status *row = resolve->statuses.rows;
 
     if (resolve->statuses.count == 0)
-        return;
+        return 0;
     resolve->found = true;
     resolve->recorded = row;
     resolve->migration_id = row->migration_id;
+    return grant_check_place(resolve->grant, row->connection, row->schema, err);
 }
 
 static void resolve_on_step(struct op *step, int rc)
 {
     struct ops_resolve *resolve = container_of(step, struct ops_resolve, step);
-    struct err err = {0};
+    struct err err;
 
     if (rc != 0) {
         op_fail(resolve->op, &step->err);
-        return;
-    }
-    if (resolve->asked_state) {
-        resolve_take_status(resolve);
+    } else if (resolve->asked_state) {
+        if (resolve_take_status(resolve, &err) != 0)
+            op_fail(resolve->op, &err);
+        else
+            resolve_advance(resolve);
     } else {
-        rc = resolve_take_recorded(resolve, &err);
-        arena_free(&resolve->rows.arena);
-        resolve->rows.count = 0;
-        resolve->at++;
+        resolve_look_at_rows(resolve);
     }
-    if (rc != 0)
-        op_fail(resolve->op, &err);
-    else
-        resolve_advance(resolve);
 }
 
 /* Looks at one match after the other; the state database is asked only where an ID leaves it open.
@@ -116,8 +161,10 @@ static void resolve_advance(struct ops_resolve *resolve)
     for (; resolve->at < resolve->matches.count; resolve->at++) {
         const struct ids_match *match = &resolve->matches.items[resolve->at];
 
+        if (!resolve_sees(resolve, match))
+            continue;
         if (!match_is_proven(match)) {
-            rc = store->ops->get_executions(store, &resolve->step, match->migration->id,
+            rc = store->ops->get_executions(store, &resolve->step, match->migration->id, NULL,
                                             OPS_ROWS_MAX, &resolve->rows);
             if (rc != 0)
                 op_fail(resolve->op, &resolve->step.err);
@@ -127,6 +174,12 @@ static void resolve_advance(struct ops_resolve *resolve)
             op_fail(resolve->op, &err);
             return;
         }
+    }
+    if (!resolve->found && resolve->refused != NULL) {
+        (void)grant_check_place(resolve->grant, resolve->refused->migration->connection,
+                                match_schema(resolve->refused), &err);
+        op_fail(resolve->op, &err);
+        return;
     }
     if (!resolve->found && !resolve->asked_state && strlen(resolve->id) <= MIGRATION_ID_MAX) {
         resolve->asked_state = true;
@@ -140,7 +193,12 @@ static void resolve_advance(struct ops_resolve *resolve)
 
 static void resolve_on_task(struct task *task)
 {
-    resolve_advance(container_of(task, struct ops_resolve, task));
+    struct ops_resolve *resolve = container_of(task, struct ops_resolve, task);
+
+    if (resolve->rows.count > 0)
+        resolve_look_at_rows(resolve);
+    else
+        resolve_advance(resolve);
 }
 
 static void resolve_cancel(struct op *op)
@@ -150,11 +208,12 @@ static void resolve_cancel(struct op *op)
     op_cancel(&resolve->step);
 }
 
-int ops_resolve_start(struct ops *ops, struct op *op, const char *id, struct ops_resolve *resolve)
+int ops_resolve_start(struct ops *ops, struct op *op, const char *id, const struct grant *grant,
+                      struct ops_resolve *resolve)
 {
     size_t len = strlen(id);
 
-    *resolve = (struct ops_resolve){.ops = ops, .op = op, .id = id};
+    *resolve = (struct ops_resolve){.ops = ops, .op = op, .id = id, .grant = grant};
     arena_init(&resolve->arena);
     op_init(&resolve->step, resolve_on_step);
     resolve->task.run = resolve_on_task;

@@ -1,13 +1,16 @@
 #ifndef BFM_API_OPS_RESOLVE_H
 #define BFM_API_OPS_RESOLVE_H
 
+#include "api/grant.h"
 #include "api/ops.h"
 #include "base/arena.h"
 #include "model/ids.h"
 
 /*
- * What an ID given by a client stands for (bfm-api.md §3.4). The operation succeeds with `found`
- * false for an unknown ID and fails with ERR_AMBIGUOUS for one that can mean several things.
+ * What an ID given by a client stands for (bfm-api.md §3.4), among what the grant sees. The
+ * operation succeeds with `found` false for an unknown ID, and fails with ERR_AMBIGUOUS for one
+ * that can mean several things. It fails with ERR_FORBIDDEN for an ID that itself names a place
+ * that the grant does not see, whether or not anything is there.
  */
 struct ops_resolve {
     bool found;
@@ -24,17 +27,19 @@ struct ops_resolve {
     struct arena arena;
     struct registry *registry;
     const char *id;
+    const struct grant *grant;
+    const struct ids_match *refused; /* the first one that the grant does not see; NULL: none */
     struct ids_matches matches;
     size_t at;
     bool asked_state;
     struct store_executions rows;
+    size_t row_at;
     struct store_statuses statuses;
 };
 
-int ops_resolve_start(struct ops *ops, struct op *op, const char *id, struct ops_resolve *resolve);
+/* `id` and `grant` are borrowed until done. */
+int ops_resolve_start(struct ops *ops, struct op *op, const char *id, const struct grant *grant,
+                      struct ops_resolve *resolve);
 void ops_resolve_free(struct ops_resolve *resolve); /* zeroed memory is fine */
-
-/* The schema that "applied" is judged for: the ID's, else the declared one; NULL if neither is. */
-const char *ops_resolve_schema(const struct ops_resolve *resolve);
 
 #endif

@@ -12,45 +12,10 @@ void ops_run_free(struct ops_run *run)
 {
     if (run->run != NULL)
         run_free(run->run);
+    ops_replay_free(&run->replay);
     ops_resolve_free(&run->resolve);
     arena_free(&run->arena);
     run->run = NULL;
-}
-
-static void run_on_done(struct run *done)
-{
-    struct ops_run *run = done->data;
-
-    run->run = done;
-    ops_run_judge(run);
-    op_finish(run->op, 0);
-}
-
-static void run_cancel_op(struct op *op)
-{
-    struct ops_run *run = op->impl;
-
-    if (run->run != NULL)
-        run_cancel(run->run, ERR_CANCELED);
-}
-
-static void run_on_refused(struct task *task)
-{
-    struct ops_run *run = container_of(task, struct ops_run, task);
-
-    ops_run_judge(run);
-    op_finish(run->op, 0);
-}
-
-/* A connection that nobody knows is an outcome with one line, not a refusal. */
-static int run_start_unknown(struct ops_run *run, struct err *err)
-{
-    run->lone_error = arena_strdup(&run->arena, err_text(err));
-    if (run->lone_error == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    run->task.run = run_on_refused;
-    sched_defer(loop_sched(run->ops->loop), &run->task);
-    return 0;
 }
 
 /* --- up and migrate --- */
@@ -75,14 +40,31 @@ static int up_check_target(const struct ops_up_request *request, struct err *err
     return plan_check_filter(target, err);
 }
 
-static int check_schemas(const char *const *schemas, size_t count, enum backend_kind backend,
-                         struct err *err)
+/* For run_request.may_touch. */
+static int run_check_grant(const void *grant, const char *connection, const char *schema,
+                           struct err *err)
+{
+    return grant_check_place(grant, connection, schema, err);
+}
+
+/* What the request names; what it reaches beyond that is checked when the run is created. */
+static int check_named(const struct grant *grant, const char *connection,
+                       const char *const *schemas, size_t count, struct err *err)
+{
+    int rc = grant_check_place(grant, connection, NULL, err);
+
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = grant_check_place(grant, NULL, schemas[i], err);
+    return rc;
+}
+
+static int check_schemas(const char *const *schemas, size_t count, size_t max,
+                         enum backend_kind backend, struct err *err)
 {
     int rc;
 
-    if (count > OPS_SCHEMAS_MAX)
-        return err_set(err, ERR_INVALID, "field \"schemas\" has more than %d entries",
-                       OPS_SCHEMAS_MAX);
+    if (count > max)
+        return err_set(err, ERR_INVALID, "field \"schemas\" has more than %zu entries", max);
     for (size_t i = 0; i < count; i++) {
         rc = ids_check_schema(schemas[i], backend, err);
         if (rc != 0)
@@ -97,30 +79,31 @@ static size_t count_schemas(const char *const *schemas, size_t count)
     return count == 1 && schemas[0][0] == '\0' ? 0 : count;
 }
 
-/* Hands the request to the engine, which copies it. */
-static int run_begin(struct ops_run *run, const struct run_request *request, struct err *err)
+/* What was found in the state database, now or for the run that is retried, may be more than a
+ * client can name. */
+static size_t up_schemas_max(const struct ops_up_request *request)
 {
-    int rc = run_start(run->ops->engine, request, run_on_done, run, &run->run, err);
-
-    if (rc != 0)
-        run->run = NULL;
-    return rc == ERR_NOT_FOUND ? run_start_unknown(run, err) : rc;
+    return request->from_state || request->how.retry_of != NULL ? OPS_FLEET_MAX : OPS_SCHEMAS_MAX;
 }
 
-static int up_begin(struct ops_run *run, const struct ops_up_request *request)
+int ops_up_begin(struct ops_run *run, const struct ops_up_request *request, struct err *err)
 {
     const struct engine_target *target;
     struct plan_filter filter;
     struct run_request start;
-    struct err err = {0};
-    int rc = up_check_target(request, &err);
+    int rc = up_check_target(request, err);
     size_t schema_count = count_schemas(request->schemas, request->schema_count);
 
+    run->how = request->how;
+    run->owner = request->caller.executed_by;
+    if (rc == 0)
+        rc = check_named(request->grant, request->connection, request->schemas, schema_count, err);
     target = rc == 0 ? engine_target(run->ops->engine, request->connection) : NULL;
     if (target != NULL)
-        rc = check_schemas(request->schemas, schema_count, target->kind, &err);
+        rc = check_schemas(request->schemas, schema_count, up_schemas_max(request), target->kind,
+                           err);
     if (rc != 0)
-        return op_refuse(run->op, rc, "%s", err_text(&err));
+        return rc;
     filter = *request->target;
     filter.connection = request->connection;
     start = (struct run_request){.kind = RUN_UP,
@@ -128,13 +111,24 @@ static int up_begin(struct ops_run *run, const struct ops_up_request *request)
                                  .filter = filter,
                                  .schemas = request->schemas,
                                  .schema_count = schema_count,
+                                 .no_lone_lane = request->from_state || request->no_lone_lane,
                                  .dry_run = request->dry_run,
+                                 .explain = request->explain,
                                  .ignore_dependencies = request->ignore_dependencies,
-                                 .caller = request->caller};
-    rc = run_begin(run, &start, &err);
+                                 .caller = request->caller,
+                                 .may_touch = run_check_grant,
+                                 .may_touch_arg = request->grant};
+    return ops_run_begin(run, &start, err);
+}
+
+static int up_start(struct ops_run *run, const struct ops_up_request *request)
+{
+    struct err err = {0};
+    int rc = ops_up_begin(run, request, &err);
+
     if (rc != 0)
         return op_refuse(run->op, rc, "%s", err_text(&err));
-    op_begin(run->op, run, run_cancel_op);
+    op_begin(run->op, run, ops_run_cancel_op);
     return 0;
 }
 
@@ -144,7 +138,10 @@ int ops_up_start(struct ops *ops, struct op *op, const struct ops_up_request *re
     int rc;
 
     run_init(ops, op, OPS_UP, out);
-    rc = up_begin(out, request);
+    if (request->from_state)
+        rc = ops_run_find_fleet(out, request);
+    else
+        rc = up_start(out, request);
     if (rc != 0)
         ops_run_free(out);
     return rc;
@@ -166,7 +163,9 @@ int ops_migrate_start(struct ops *ops, struct op *op, const struct ops_migrate_r
                                 .target = request->target,
                                 .dry_run = request->dry_run,
                                 .ignore_dependencies = request->ignore_dependencies,
-                                .caller = request->caller};
+                                .caller = request->caller,
+                                .how = request->how,
+                                .grant = request->grant};
     const char *schema = request->schema[0] != '\0' ? request->schema : request->schema_name;
     struct plan_filter filter;
     int rc;
@@ -180,7 +179,7 @@ int ops_migrate_start(struct ops *ops, struct op *op, const struct ops_migrate_r
     }
     up.schemas = &schema;
     up.schema_count = 1;
-    rc = up_begin(out, &up);
+    rc = up_start(out, &up);
     if (rc != 0) {
         ops_run_free(out);
     } else if (out->lone_error != NULL) {
@@ -216,7 +215,11 @@ static int undo_begin(struct ops_run *run, struct err *err)
         schemas = &run->resolve.schema;
         count = 1;
     }
-    rc = check_schemas(schemas, count, migration->backend, err);
+    rc = check_named(undo->grant, NULL, schemas, count, err);
+    if (rc == 0)
+        rc = check_schemas(schemas, count,
+                           run->how.retry_of != NULL ? OPS_FLEET_MAX : OPS_SCHEMAS_MAX,
+                           migration->backend, err);
     if (rc != 0)
         return rc;
     start = (struct run_request){.kind = RUN_DOWN,
@@ -226,8 +229,11 @@ static int undo_begin(struct ops_run *run, struct err *err)
                                  .schema_count = count,
                                  .dry_run = undo->dry_run,
                                  .ignore_dependencies = undo->ignore_dependencies,
-                                 .caller = undo->caller};
-    rc = run_begin(run, &start, err);
+                                 .hides_dependents = grant_is_partial(undo->grant),
+                                 .caller = undo->caller,
+                                 .may_touch = run_check_grant,
+                                 .may_touch_arg = undo->grant};
+    rc = ops_run_begin(run, &start, err);
     if (rc == 0 && run->lone_error != NULL) /* the connection is gone: nothing a client got wrong */
         err_set(&run->failure, ERR_UNREACHABLE, "%s", run->lone_error);
     return rc;
@@ -251,14 +257,6 @@ static void undo_on_resolved(struct op *step, int rc)
         op_fail(run->op, &err);
 }
 
-static void undo_cancel(struct op *op)
-{
-    struct ops_run *run = op->impl;
-
-    op_cancel(&run->step);
-    run_cancel_op(op);
-}
-
 static int undo_start(struct ops *ops, struct op *op, enum ops_run_kind kind,
                       const struct ops_undo_request *request, struct ops_run *out)
 {
@@ -266,13 +264,15 @@ static int undo_start(struct ops *ops, struct op *op, enum ops_run_kind kind,
 
     run_init(ops, op, kind, out);
     out->undo = *request;
+    out->how = request->how;
+    out->owner = request->caller.executed_by;
     op_init(&out->step, undo_on_resolved);
     if (request->migration_id[0] == '\0')
         return op_refuse(op, ERR_INVALID, "field \"migration_id\" is required");
-    rc = ops_resolve_start(ops, &out->step, request->migration_id, &out->resolve);
+    rc = ops_resolve_start(ops, &out->step, request->migration_id, request->grant, &out->resolve);
     if (rc != 0)
         return op_refuse(op, rc, "%s", err_text(&out->step.err));
-    op_begin(op, out, undo_cancel);
+    op_begin(op, out, ops_run_cancel_op);
     return 0;
 }
 

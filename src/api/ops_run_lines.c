@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "api/ops_run.h"
+#include "api/ops_request.h"
 
 static bool run_is_undo(const struct ops_run *run)
 {
@@ -30,21 +30,27 @@ static bool item_lines(const struct run_item *item, enum ops_lines *out)
 }
 
 /* The ID that a run's item has in answers (bfm-api.md §3.4, §6.1, D1). */
+void ops_run_put_id(enum ops_run_kind kind, const char *requested,
+                    const struct migration *migration, const char *schema, struct buf *line)
+{
+    bool fixed = migration_is_fixed(migration);
+    bool is_undo = kind == OPS_DOWN || kind == OPS_ROLLBACK;
+
+    if (kind == OPS_MIGRATE && fixed && migration->table[0] != '\0' &&
+        strcmp(schema, migration->schema) == 0) {
+        ids_put_brief(line, migration);
+        return;
+    }
+    if (schema[0] != '\0' && (is_undo || requested != NULL || !fixed))
+        ids_put_schema_specific(line, migration, schema);
+    else
+        buf_puts(line, migration->id);
+}
+
 static void put_item_id(const struct ops_run *run, const struct run_lane_result *lane,
                         const struct run_item *item, struct buf *line)
 {
-    const struct migration *migration = item->migration;
-    bool fixed = migration_is_fixed(migration);
-
-    if (run->kind == OPS_MIGRATE && fixed && migration->table[0] != '\0' &&
-        strcmp(item->schema, migration->schema) == 0) {
-        buf_printf(line, "%s_%s_%s_%s", migration->schema, migration->table, migration->version,
-                   migration->name);
-        return;
-    }
-    if (item->schema[0] != '\0' && (run_is_undo(run) || lane->requested != NULL || !fixed))
-        buf_printf(line, "%s_", item->schema);
-    buf_puts(line, migration->id);
+    ops_run_put_id(run->kind, lane->requested, item->migration, item->schema, line);
 }
 
 static void put_schema_error(const char *schema, const char *text, struct buf *line)
@@ -104,7 +110,9 @@ static enum ops_next next_lane_line(const struct run_lane_result *lane, enum ops
 static enum ops_next next_lone_line(const struct ops_run *run, enum ops_lines which,
                                     struct ops_cursor *at, struct buf *line)
 {
-    if (which != OPS_LINES_ERRORS || run->lone_error == NULL || at->lane > 0)
+    size_t lanes = run->run != NULL ? run->run->lane_count : 0;
+
+    if (which != OPS_LINES_ERRORS || run->lone_error == NULL || at->lane > lanes)
         return OPS_NEXT_END;
     at->lane++;
     buf_puts(line, run->lone_error);
@@ -119,10 +127,8 @@ enum ops_next ops_run_next_line(const struct ops_run *run, enum ops_lines which,
     enum ops_lines lines;
 
     buf_truncate(line, 0);
-    if (run->run == NULL)
+    if (run->run == NULL || at->lane >= run->run->lane_count)
         return next_lone_line(run, which, at, line);
-    if (at->lane >= run->run->lane_count)
-        return OPS_NEXT_END;
     lane = &run->run->lanes[at->lane];
     if (at->item >= lane->count)
         return next_lane_line(lane, which, at, line);
@@ -217,7 +223,8 @@ static void judge_lane(struct ops_run *run, const struct run_lane_result *lane,
         verdict->shutdown = &lane->err;
     else if (lane->err.code == ERR_STORE && verdict->store == NULL)
         verdict->store = &lane->err;
-    else if (verdict->lane == NULL)
+    else if (verdict->lane == NULL && lane->err.code != ERR_CANCELED &&
+             lane->err.code != ERR_HALTED)
         verdict->lane = lane;
 }
 
@@ -226,7 +233,10 @@ static void judge_failure(struct ops_run *run, const struct verdict *verdict)
 {
     const struct run_lane_result *lane = verdict->lane;
 
-    if (run->run->err.code != 0) {
+    if (run->run->err.code == ERR_CANCELED) { /* what a client asked for */
+        run->lone_error = run->errors == 0 ? err_text(&run->run->err) : NULL;
+        run->errors += run->errors == 0;
+    } else if (run->run->err.code != 0) {
         run->failure = run->run->err;
     } else if (verdict->store != NULL) {
         run->failure = *verdict->store;
@@ -275,4 +285,17 @@ void ops_run_judge(struct ops_run *run)
     }
     if (run->kind == OPS_ROLLBACK)
         judge_rollback(run);
+}
+
+void ops_run_view(struct run *run, struct ops_run *out)
+{
+    *out = (struct ops_run){.run = run};
+    arena_init(&out->arena);
+    (void)ops_run_kind_parse(run->request->record.kind, &out->kind);
+    ops_run_judge(out);
+}
+
+void ops_run_unview(struct ops_run *out)
+{
+    arena_free(&out->arena);
 }

@@ -1,0 +1,101 @@
+#ifndef BFM_API_OPS_RUNS_H
+#define BFM_API_OPS_RUNS_H
+
+#include "api/grant.h"
+#include "api/ops.h"
+#include "base/arena.h"
+
+enum {
+    OPS_RUNS_DEFAULT = 50, /* runs, lanes or steps of one page */
+    OPS_RUNS_MAX = 500,
+};
+
+/* Runs, newest first; a page of `limit` (1 to OPS_RUNS_MAX). ERR_INVALID for a status or kind that
+ * there is not. What the filter points to is borrowed until done. */
+struct ops_runs {
+    const struct store_run *rows;
+    size_t count;
+    const char *next_cursor; /* "" : there is no more */
+
+    /* private */
+    struct ops *ops;
+    struct op *op;
+    struct op step;
+    struct store_run_filter filter;
+    size_t limit;
+    struct store_runs found;
+};
+
+/* A connection that the grant does not see is ERR_FORBIDDEN; runs of others are among the rows:
+ * whoever shows them asks grant_sees(). */
+int ops_runs_start(struct ops *ops, struct op *op, const struct store_run_filter *filter,
+                   const struct grant *grant, size_t limit, struct ops_runs *out);
+void ops_runs_free(struct ops_runs *runs); /* zeroed memory is fine */
+
+/* A lane, and where it is while the run is under way in this process. */
+struct ops_show_lane {
+    struct store_run_lane row;
+    bool active;
+    const char *waits_for;                       /* NULL unless active */
+    const char *migration_id, *migration_schema; /* of the step it is at; NULL: between two */
+};
+
+/* Which part of a run to show. */
+struct ops_show_request {
+    const char *id;
+    const struct grant *grant;        /* until done */
+    size_t limit;                     /* of lanes, and of steps */
+    int64_t lanes_after, steps_after; /* -1: from the start */
+};
+
+/*
+ * One run with a page of its lanes (those that do or did something, or failed) and a page of its
+ * steps (those that reached a target). From memory while it is under way in this process, else from
+ * the state database. `found` is false for an unknown ID, or one that the grant does not see.
+ */
+struct ops_show {
+    bool found;
+    struct store_run run;
+    struct ops_show_lane *lanes;
+    size_t lane_count;
+    const struct store_run_step *steps;
+    size_t step_count;
+    bool more_lanes, more_steps;
+
+    /* private */
+    struct ops *ops;
+    struct op *op;
+    struct op step;
+    struct ops_show_request request;
+    struct store_run_filter filter;
+    struct arena arena;
+    struct store_runs row;
+    struct store_run_lanes lane_rows;
+    struct store_run_steps step_rows;
+    int stage;
+};
+
+int ops_show_start(struct ops *ops, struct op *op, const struct ops_show_request *request,
+                   struct ops_show *out);
+void ops_show_free(struct ops_show *show); /* zeroed memory is fine */
+
+/* Asks a run to end early. Fails with ERR_NOT_FOUND, ERR_FORBIDDEN, or ERR_CONFLICT when another
+ * server runs it. */
+struct ops_cancel {
+    bool canceling; /* else it had ended before, with: */
+    enum store_run_status status;
+
+    /* private */
+    struct ops *ops;
+    struct op *op;
+    struct op step;
+    struct store_run_filter filter;
+    const struct grant *grant;
+    struct store_runs row;
+};
+
+int ops_cancel_start(struct ops *ops, struct op *op, const char *id, const struct grant *grant,
+                     struct ops_cancel *out);
+void ops_cancel_free(struct ops_cancel *cancel); /* zeroed memory is fine */
+
+#endif
