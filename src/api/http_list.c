@@ -1,10 +1,31 @@
+#include "api/http_cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "base/json.h"
 
+enum {
+    LIST_PAGE_DEFAULT = 100,
+};
+
+static const char list_letter = 'm'; /* of its cursors */
+
 static void release_list(struct call *call)
 {
     ops_list_free(&call->out.list);
+}
+
+/* Without limit and cursor everything is one answer. */
+static int read_page(struct call *call, struct ops_list_filter *filter)
+{
+    const char *cursor = call_param(call, "cursor");
+
+    filter->limit = call->limit;
+    filter->after = "";
+    if (cursor[0] == '\0')
+        return 0;
+    if (filter->limit == 0)
+        filter->limit = LIST_PAGE_DEFAULT;
+    return cursor_read(cursor, list_letter, &call->arena, &filter->after, 1);
 }
 
 int start_list(struct call *call)
@@ -16,9 +37,13 @@ int start_list(struct call *call)
         .backend = call_param(call, "backend"),
         .status = call_param(call, "status"),
         .version = call_param(call, "version"),
+        .grant = call->grant,
     };
-    int rc = ops_list_start(&call->api->ops, &call->op, &filter, &call->out.list);
+    int rc = read_page(call, &filter);
 
+    if (rc != 0)
+        return call_refuse_cursor(call, rc);
+    rc = ops_list_start(&call->api->ops, &call->op, &filter, &call->out.list);
     if (rc == 0)
         call->release = release_list;
     return rc;
@@ -59,15 +84,19 @@ static bool more_of_list(struct pump *pump, struct buf *out)
 {
     struct call *call = container_of(pump, struct call, pump);
     struct call_cursor *cursor = &call->cursor;
+    struct ops_list *list = &call->out.list;
     struct ops_list_item item;
 
     if (cursor->stage++ == 0) {
         buf_puts(out, "{\"items\":[");
         return true;
     }
-    switch (ops_list_next(&call->out.list, &item)) {
+    switch (ops_list_next(list, &item)) {
     case OPS_NEXT_END:
-        buf_printf(out, "],\"total\":%zu}", cursor->count);
+        buf_printf(out, "],\"total\":%zu", list->total);
+        if (list->last != NULL)
+            cursor_put(out, list_letter, &list->last, 1);
+        buf_putc(out, '}');
         return false;
     case OPS_NEXT_NONE:
         break;

@@ -1,3 +1,7 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "api/http_cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "base/json.h"
@@ -8,16 +12,16 @@ enum {
     RECORDS_RECENT_DEFAULT = 10,
 };
 
+#define RECORDS_TIME_MAX INT64_C(253402300799999999) /* microseconds; the end of the year 9999 */
+
 static void release_lookup(struct call *call)
 {
     ops_lookup_free(&call->out.lookup);
 }
 
-static int lookup_start(struct call *call, enum ops_lookup_kind kind, size_t default_limit)
+static int lookup_start(struct call *call, const struct ops_lookup_request *request)
 {
-    const char *id = call->id[0] != '\0' ? call->id : NULL;
-    size_t limit = call->limit > 0 ? call->limit : default_limit;
-    int rc = ops_lookup_start(&call->api->ops, &call->op, kind, id, limit, &call->out.lookup);
+    int rc = ops_lookup_start(&call->api->ops, &call->op, request, &call->out.lookup);
 
     if (rc == 0)
         call->release = release_lookup;
@@ -28,7 +32,10 @@ static int lookup_start(struct call *call, enum ops_lookup_kind kind, size_t def
 
 int start_state(struct call *call)
 {
-    return lookup_start(call, OPS_LOOKUP_STATE, 1);
+    struct ops_lookup_request request = {
+        .kind = OPS_LOOKUP_STATE, .id = call->id, .limit = 1, .grant = call->grant};
+
+    return lookup_start(call, &request);
 }
 
 void answer_status_of(struct call *call)
@@ -61,23 +68,86 @@ void answer_applied(struct call *call)
     call_answer(call, 200, &body);
 }
 
+/* --- pages of rows --- */
+
+/* The letters of their cursors. */
+static char rows_letter(enum ops_lookup_kind kind)
+{
+    if (kind == OPS_LOOKUP_EXECUTIONS)
+        return 'e';
+    return kind == OPS_LOOKUP_HISTORY ? 'h' : 's';
+}
+
+static int read_place(struct call *call, struct ops_lookup_request *request)
+{
+    bool executions = request->kind == OPS_LOOKUP_EXECUTIONS;
+    const char *parts[CURSOR_PARTS_MAX] = {NULL};
+    struct store_cursor *after = &request->from.after;
+    int rc = cursor_read(call_param(call, "cursor"), rows_letter(request->kind), &call->arena,
+                         parts, executions ? 3 : 1);
+
+    if (rc == 0 && executions) {
+        rc = cursor_read_number(parts[0], RECORDS_TIME_MAX, &after->updated_at_us);
+        after->schema = parts[1];
+        after->migration_id = parts[2];
+    } else if (rc == 0) {
+        rc = cursor_read_number(parts[0], INT64_MAX, &request->from.before_id);
+    }
+    return rc;
+}
+
+static int rows_start(struct call *call, enum ops_lookup_kind kind, size_t default_limit)
+{
+    bool has_cursor = call_param(call, "cursor")[0] != '\0';
+    struct ops_lookup_request request = {
+        .kind = kind,
+        .id = call->id[0] != '\0' ? call->id : NULL,
+        .limit = call->limit > 0 ? call->limit : default_limit,
+        .paged = call->limit > 0 || has_cursor,
+        .grant = call->grant,
+    };
+    int rc = has_cursor ? read_place(call, &request) : 0;
+
+    if (rc != 0)
+        return call_refuse_cursor(call, rc);
+    return lookup_start(call, &request);
+}
+
+static void put_place(const struct ops_lookup *lookup, struct buf *out)
+{
+    struct ops_place place;
+    const char *parts[CURSOR_PARTS_MAX];
+    char number[24];
+
+    if (!lookup->request.paged || !ops_lookup_next_place(lookup, &place))
+        return;
+    if (lookup->request.kind != OPS_LOOKUP_EXECUTIONS)
+        place.after.updated_at_us = place.before_id;
+    snprintf(number, sizeof(number), "%" PRId64, place.after.updated_at_us);
+    parts[0] = number;
+    parts[1] = place.after.schema;
+    parts[2] = place.after.migration_id;
+    cursor_put(out, rows_letter(lookup->request.kind), parts,
+               lookup->request.kind == OPS_LOOKUP_EXECUTIONS ? 3 : 1);
+}
+
 /* --- rows --- */
 
 int start_history(struct call *call)
 {
-    return lookup_start(call, OPS_LOOKUP_HISTORY, OPS_HISTORY_DEFAULT);
+    return rows_start(call, OPS_LOOKUP_HISTORY, OPS_HISTORY_DEFAULT);
 }
 
 int start_executions(struct call *call)
 {
     size_t limit = call->id[0] != '\0' ? OPS_ROWS_MAX : RECORDS_RECENT_DEFAULT;
 
-    return lookup_start(call, OPS_LOOKUP_EXECUTIONS, limit);
+    return rows_start(call, OPS_LOOKUP_EXECUTIONS, limit);
 }
 
 int start_skipped(struct call *call)
 {
-    return lookup_start(call, OPS_LOOKUP_SKIPPED, RECORDS_SKIPPED_DEFAULT);
+    return rows_start(call, OPS_LOOKUP_SKIPPED, RECORDS_SKIPPED_DEFAULT);
 }
 
 /* What a row says about its migration, under the same keys everywhere. */
@@ -160,10 +230,13 @@ static bool put_rows_head(struct call *call, const char *list, struct buf *out)
 /* Whether a row follows; the end of the list is written here. */
 static bool next_row(struct call *call, enum ops_next next, struct buf *out)
 {
-    if (next == OPS_NEXT_END)
-        buf_puts(out, "]}");
-    else if (next == OPS_NEXT_ITEM)
+    if (next == OPS_NEXT_END) {
+        buf_putc(out, ']');
+        put_place(&call->out.lookup, out);
+        buf_putc(out, '}');
+    } else if (next == OPS_NEXT_ITEM) {
         buf_puts(out, call->cursor.count++ > 0 ? "," : "");
+    }
     return next == OPS_NEXT_ITEM;
 }
 

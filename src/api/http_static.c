@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/http_answer.h"
+#include "api/http_etag.h"
 #include "base/mem.h"
 #include "io/work.h"
 
@@ -24,6 +25,7 @@ struct static_file {
     struct op op;
     char *path;       /* decoded, without the leading slash */
     const char *type; /* of the file that was found */
+    char etag[ETAG_SIZE];
     struct buf body;
 };
 
@@ -33,6 +35,7 @@ const char *static_type(const char *name)
         const char *suffix, *type;
     } types[] = {
         {".html", "text/html; charset=utf-8"},
+        {".htm", "text/html; charset=utf-8"},
         {".js", "text/javascript; charset=utf-8"},
         {".mjs", "text/javascript; charset=utf-8"},
         {".css", "text/css; charset=utf-8"},
@@ -40,16 +43,19 @@ const char *static_type(const char *name)
         {".map", "application/json; charset=utf-8"},
         {".webmanifest", "application/manifest+json"},
         {".txt", "text/plain; charset=utf-8"},
+        {".xml", "application/xml"},
         {".svg", "image/svg+xml"},
         {".png", "image/png"},
         {".jpg", "image/jpeg"},
         {".jpeg", "image/jpeg"},
         {".gif", "image/gif"},
         {".webp", "image/webp"},
+        {".avif", "image/avif"},
         {".ico", "image/x-icon"},
         {".woff", "font/woff"},
         {".woff2", "font/woff2"},
         {".ttf", "font/ttf"},
+        {".otf", "font/otf"},
         {".wasm", "application/wasm"},
     };
     const char *suffix = strrchr(name, '.');
@@ -130,6 +136,8 @@ static int static_on_thread(void *arg, struct err *err)
     }
     if (rc == ERR_NOT_FOUND)
         return err_set(err, rc, "Not found");
+    if (rc == 0)
+        rc = etag_make(buf_str(&file->body), file->body.len, file->etag);
     return rc != 0 ? err_set(err, rc, "the file cannot be read") : 0;
 }
 
@@ -141,6 +149,22 @@ static void static_end(struct static_file *file)
     mem_free(file);
 }
 
+/* A browser keeps the file and asks whether it is still good: a new release is seen at once. */
+static void static_answer(struct static_file *file)
+{
+    struct http_request *request = file->request;
+
+    http_add_header(request, "Cache-Control", "no-cache");
+    http_add_header(request, "ETag", file->etag);
+    if (etag_is_listed(http_header(request, "If-None-Match"), file->etag)) {
+        http_respond(request, 304, NULL, 0);
+        return;
+    }
+    http_add_header(request, "Content-Type", file->type);
+    http_add_header(request, "X-Content-Type-Options", "nosniff");
+    http_respond_buf(request, 200, &file->body);
+}
+
 static void static_on_done(struct op *op, int rc)
 {
     struct static_file *file = container_of(op, struct static_file, op);
@@ -149,10 +173,7 @@ static void static_on_done(struct op *op, int rc)
     if (rc != 0) {
         answer_err(request, &op->err);
     } else {
-        http_add_header(request, "Content-Type", file->type);
-        http_add_header(request, "X-Content-Type-Options", "nosniff");
-        http_add_header(request, "Cache-Control", "no-cache");
-        http_respond_buf(request, 200, &file->body);
+        static_answer(file);
     }
     static_end(file);
 }

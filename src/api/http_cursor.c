@@ -1,0 +1,91 @@
+#include "api/http_cursor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/utf8.h"
+
+/* The text is made of the kind and of the parts, with a NUL behind each part. */
+static void put_hex(struct buf *out, const char *data, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        buf_putc(out, digits[(unsigned char)data[i] >> 4]);
+        buf_putc(out, digits[(unsigned char)data[i] & 15]);
+    }
+}
+
+void cursor_put(struct buf *out, char kind, const char *const *parts, size_t count)
+{
+    assert(count <= CURSOR_PARTS_MAX);
+    buf_puts(out, ",\"next_cursor\":\"");
+    put_hex(out, &kind, 1);
+    for (size_t i = 0; i < count; i++)
+        put_hex(out, parts[i], strlen(parts[i]) + 1);
+    buf_putc(out, '"');
+}
+
+static int digit_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* `len` bytes from twice as many digits. */
+static int read_hex(const char *text, size_t len, char *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return ERR_INVALID;
+        out[i] = (char)(high << 4 | low);
+    }
+    return 0;
+}
+
+static int split(const char *data, size_t len, const char **parts, size_t count)
+{
+    const char *end = data + len;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *stop = memchr(data, '\0', (size_t)(end - data));
+
+        if (stop == NULL || !utf8_is_valid(data, (size_t)(stop - data)))
+            return ERR_INVALID;
+        parts[i] = data;
+        data = stop + 1;
+    }
+    return data == end ? 0 : ERR_INVALID;
+}
+
+int cursor_read(const char *text, char kind, struct arena *arena, const char **parts, size_t count)
+{
+    size_t digits = strlen(text), len = digits / 2;
+    char *data;
+    int rc;
+
+    if (digits < 2 || digits % 2 != 0)
+        return ERR_INVALID;
+    data = arena_alloc(arena, len);
+    if (data == NULL)
+        return ERR_NOMEM;
+    rc = read_hex(text, len, data);
+    if (rc == 0 && data[0] != kind)
+        rc = ERR_INVALID;
+    return rc == 0 ? split(data + 1, len - 1, parts, count) : rc;
+}
+
+int cursor_read_number(const char *part, int64_t max, int64_t *out)
+{
+    if (part[0] == '\0' || part[strspn(part, "0123456789")] != '\0')
+        return ERR_INVALID;
+    errno = 0;
+    *out = strtoll(part, NULL, 10);
+    return errno == 0 && *out <= max ? 0 : ERR_INVALID;
+}
