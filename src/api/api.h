@@ -4,7 +4,9 @@
 #include <stdbool.h>
 
 #include "api/hooks.h"
+#include "api/tokens.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "http/http.h"
 #include "io/loop.h"
 #include "migrate/engine.h"
@@ -21,7 +23,8 @@ struct api_config {
     struct loop *loop;
     struct engine *engine;
     struct store *store;
-    const char *token;                /* BFM_API_TOKEN, not empty */
+    const char *token;        /* BFM_API_TOKEN, not empty */
+    struct token_set *tokens; /* with it and those of a file; NULL: only it. Takes a reference */
     const char *cors_allowed_origins; /* BFM_CORS_ALLOWED_ORIGINS; NULL means "*" */
     const char *frontend_path;        /* BFM_FRONTEND_PATH, an existing directory; NULL: none */
 
@@ -32,15 +35,23 @@ struct api_config {
     const char *frontend_username, *frontend_password; /* NULL: none */
 
     enum log_level access_log_level; /* of the one line per request; LOG_INFO is usual */
+    struct metrics *metrics;         /* where figures are kept, and what GET /metrics shows; NULL:
+                                        there are none. Must outlive the api, but for its families */
+    bool metrics_open;               /* no token is needed to see them */
     struct api_hooks hooks;
 };
 
 /* Returns 0, ERR_NOMEM, or ERR_INVALID with the reason. */
 int api_create(const struct api_config *config, struct api **out, struct err *err);
+/* Other secrets from now on; requests under way keep their grants. The strings are borrowed as
+ * those of the configuration, the reference to the tokens is taken over. */
+void api_set_secrets(struct api *api, const char *token, struct token_set *tokens,
+                     const char *frontend_password);
 /* Every request was answered before. NULL is fine. */
 void api_free(struct api *api);
 
 /* For http_server_start(), with the api as `arg`. */
+void api_begin(void *arg, struct http_request *request);
 void api_handle(void *arg, struct http_request *request);
 void api_access(void *arg, const struct http_request *request);
 

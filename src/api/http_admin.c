@@ -57,7 +57,7 @@ static void release_reindex(struct call *call)
 
 int start_reindex(struct call *call)
 {
-    int rc = ops_reindex_start(&call->api->ops, &call->op, &call->out.reindex);
+    int rc = ops_reindex_start(&call->api->ops, &call->op, call->grant, &call->out.reindex);
 
     if (rc == 0)
         call->release = release_reindex;
@@ -117,8 +117,8 @@ static void release_reconcile(struct call *call)
 
 int start_reconcile(struct call *call)
 {
-    int rc =
-        ops_reconcile_start(&call->api->ops, &call->op, call->in.connection, &call->out.reconcile);
+    int rc = ops_reconcile_start(&call->api->ops, &call->op, call->grant, call->in.connection,
+                                 &call->out.reconcile);
 
     if (rc == 0)
         call->release = release_reconcile;

@@ -14,11 +14,15 @@ int answer_status(const struct err *err)
     case ERR_INVALID:
     case ERR_DEPENDENCY:
         return 400;
+    case ERR_FORBIDDEN:
+        return 403;
     case ERR_NOT_FOUND:
         return 404;
     case ERR_CONFLICT:
     case ERR_AMBIGUOUS:
         return 409;
+    case ERR_MISMATCH:
+        return 422;
     case ERR_SHUTDOWN:
         return 503;
     case ERR_NOMEM:
@@ -32,6 +36,7 @@ int answer_status(const struct err *err)
     case ERR_IN_DOUBT:
     case ERR_STORE:
     case ERR_UNSUPPORTED:
+    case ERR_HALTED:
         return 500;
     }
     return 500;

@@ -2,20 +2,28 @@
 #define BFM_API_HTTP_CALL_H
 
 #include "api/api.h"
+#include "api/events.h"
+#include "api/grant.h"
 #include "api/http_cors.h"
 #include "api/http_pump.h"
 #include "api/http_route.h"
+#include "api/metrics.h"
 #include "api/ops_admin.h"
+#include "api/ops_fleet.h"
 #include "api/ops_list.h"
 #include "api/ops_lookup.h"
 #include "api/ops_order.h"
-#include "api/ops_run.h"
+#include "api/ops_retry.h"
+#include "api/ops_runs.h"
 
 struct api {
     struct api_config config;
     struct ops ops;
     struct arena arena; /* what was made from the configuration */
     struct cors cors;
+    struct tokens tokens;
+    struct events events;
+    struct api_metrics metrics;
     const char *frontend_root; /* frontend_path without links; NULL: none */
     size_t calls;              /* under way */
 };
@@ -26,6 +34,7 @@ struct call_cursor {
     size_t at;
     size_t count; /* elements written in this stage */
     struct ops_cursor run;
+    struct metrics_cursor metrics;
     struct buf line;
 };
 
@@ -40,9 +49,10 @@ struct call {
     struct api *api;
     struct http_request *request;
     const struct route *route;
-    struct arena arena; /* what was read from the request */
-    const char *id;     /* decoded {id}, "" if the route has none */
-    size_t limit;       /* ?limit=, 0: not given */
+    struct arena arena;        /* what was read from the request */
+    const char *id;            /* decoded {id}, "" if the route has none */
+    size_t limit;              /* ?limit=, 0: not given */
+    const struct grant *grant; /* of the token, with a reference; NULL on an open route */
     struct store_caller caller;
     struct op op;
     struct pump pump;
@@ -55,9 +65,11 @@ struct call {
         struct ops_undo_request undo;
         struct ops_order_request order;
         const char *connection;
+        struct store_run_filter run_filter;
     } in;
     struct plan_filter target;
     bool has_target;
+    struct ops_run_how how; /* of what runs something */
 
     /* the operation, valid once it was started; `release` frees it */
     union {
@@ -67,12 +79,21 @@ struct call {
         struct ops_order order;
         struct ops_reindex reindex;
         struct ops_reconcile reconcile;
+        struct ops_runs run_list;
+        struct ops_show show;
+        struct ops_cancel cancel;
+        struct ops_fleet tenants;
+        struct ops_gate gate;
+        struct store_runs runs;
+        struct process_figures process;
     } out;
     void (*release)(struct call *call);
+    struct ops_retry retry; /* beside out.run */
 };
 
-/* Answers the request, now or later. */
-void call_start(struct api *api, struct http_request *request, const struct route_match *match);
+/* Answers the request, now or later. The reference to the grant is taken over. */
+void call_start(struct api *api, struct http_request *request, const struct route_match *match,
+                const struct grant *grant);
 
 /* --- for handlers, each ends the call --- */
 
@@ -81,7 +102,15 @@ void call_answer(struct call *call, int status, struct buf *body);
 void call_answer_as(struct call *call, int status, const char *type, struct buf *body);
 /* A long one, made by call->pump.more. */
 void call_pump(struct call *call, int status, bool (*more)(struct pump *pump, struct buf *out));
+void call_pump_as(struct call *call, int status, const char *type,
+                  bool (*more)(struct pump *pump, struct buf *out));
 void call_fail(struct call *call, const struct err *err);
+/* The request was answered by other means. */
+void call_end(struct call *call);
+
+/* For `start`: the parameter "cursor" could not be read, for the reason that is given. Returns it.
+ */
+int call_refuse_cursor(struct call *call, int rc);
 
 /* The query parameter, "" if it is absent. */
 const char *call_param(struct call *call, const char *name);

@@ -65,6 +65,23 @@ bool fields_bool(struct fields *fields, const char *name)
     return item != NULL && cJSON_IsTrue(item);
 }
 
+bool fields_count(struct fields *fields, const char *name, size_t *out)
+{
+    const cJSON *item = field_find(fields, name);
+
+    *out = 0;
+    if (item == NULL)
+        return false;
+    if (!cJSON_IsNumber(item) ||
+        !(item->valuedouble >= 0 && item->valuedouble <= FIELD_COUNT_MAX) ||
+        item->valuedouble != (double)(size_t)item->valuedouble) {
+        field_refuse(fields, name, "must be a whole number from 0 to 1000000000");
+        return false;
+    }
+    *out = (size_t)item->valuedouble;
+    return true;
+}
+
 static size_t array_count(const cJSON *array, bool *all_strings)
 {
     size_t count = 0;

@@ -10,6 +10,7 @@
 
 enum {
     FIELD_STRING_MAX = 64 * 1024, /* bytes of one string */
+    FIELD_COUNT_MAX = 1000000000,
 };
 
 /*
@@ -31,6 +32,8 @@ void fields_init(struct fields *fields, const cJSON *body, struct arena *arena, 
 
 const char *fields_string(struct fields *fields, const char *name); /* "" if absent */
 bool fields_bool(struct fields *fields, const char *name);
+/* A whole number that is not negative. False, and 0, if it is absent. */
+bool fields_count(struct fields *fields, const char *name, size_t *out);
 /* At most `max` entries. Never NULL. */
 const char *const *fields_strings(struct fields *fields, const char *name, size_t max,
                                   size_t *count);

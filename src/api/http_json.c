@@ -49,11 +49,5 @@ void json_put_some_time(struct buf *out, const char *key, int64_t wall_us)
 void json_put_strings(struct buf *out, const char *key, const char *const *strings, size_t count)
 {
     json_put_key(out, key);
-    buf_putc(out, '[');
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            buf_putc(out, ',');
-        json_put_string(out, strings[i]);
-    }
-    buf_putc(out, ']');
+    json_put_array(out, strings, count);
 }

@@ -14,6 +14,8 @@ enum {
     ROUTE_STATE = 2,    /* needs the state database */
     ROUTE_PROBE = 4,    /* answered while stopping too */
     ROUTE_OPTIONAL = 8, /* the body may be left out */
+    ROUTE_QUIET = 16,   /* left out of the access log */
+    ROUTE_METRICS = 32, /* only where figures are kept; open if the configuration says so */
 };
 
 /*
@@ -24,6 +26,7 @@ struct route {
     const char *method; /* "GET" takes HEAD too */
     const char *pattern;
     unsigned flags;
+    unsigned scopes; /* of enum grant_scope: the token needs one of them; 0 with ROUTE_OPEN only */
     /* Turns the body into the call's request; may run on a pool thread, touches nothing else.
      * `body` is NULL if there is none. NULL: the body is not looked at. */
     int (*read)(struct call *call, const cJSON *body, struct err *err);
@@ -46,6 +49,9 @@ struct route_match {
     size_t id_len;
     char allow[64];
 };
+
+/* The table of the API, in api.c. */
+const struct route *api_routes(size_t *count);
 
 /* One trailing slash of the path is passed over. */
 enum route_found route_find(const struct route *routes, size_t count, const char *method,

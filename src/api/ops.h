@@ -29,6 +29,7 @@ enum {
     OPS_HISTORY_DEFAULT = 1000,
     OPS_LIMIT_MAX = 10000,   /* what a client can ask for */
     OPS_SCHEMAS_MAX = 10000, /* in one request */
+    OPS_FLEET_MAX = 100000,  /* of one connection, found in the state database */
     OPS_TAGS_MAX = 100,
     OPS_TABLES_MAX = 1000,
     OPS_ORDER_MAX = 10000,

@@ -17,11 +17,15 @@ static void reindex_cancel(struct op *op)
     op_cancel(&reindex->step);
 }
 
-int ops_reindex_start(struct ops *ops, struct op *op, struct ops_reindex *out)
+int ops_reindex_start(struct ops *ops, struct op *op, const struct grant *grant,
+                      struct ops_reindex *out)
 {
+    struct err err;
     int rc;
 
     *out = (struct ops_reindex){.op = op};
+    if (grant_check_all(grant, NULL, &err) != 0)
+        return op_refuse(op, err.code, "%s", err_text(&err));
     arena_init(&out->result.arena);
     op_init(&out->step, reindex_on_step);
     rc = ops->hooks.reindex(ops->hooks.arg, &out->step, &out->result);
@@ -54,8 +58,8 @@ static void reconcile_cancel_op(struct op *op)
     reconcile_cancel(reconcile->reconcile);
 }
 
-int ops_reconcile_start(struct ops *ops, struct op *op, const char *connection,
-                        struct ops_reconcile *out)
+int ops_reconcile_start(struct ops *ops, struct op *op, const struct grant *grant,
+                        const char *connection, struct ops_reconcile *out)
 {
     struct err err = {0};
     int rc;
@@ -63,6 +67,8 @@ int ops_reconcile_start(struct ops *ops, struct op *op, const char *connection,
     *out = (struct ops_reconcile){.op = op};
     if (connection != NULL && connection[0] == '\0')
         connection = NULL;
+    if (grant_check_all(grant, connection, &err) != 0)
+        return op_refuse(op, err.code, "%s", err_text(&err));
     rc = reconcile_start(ops->engine, connection, reconcile_on_done, out, &out->reconcile, &err);
     if (rc != 0) {
         out->reconcile = NULL;

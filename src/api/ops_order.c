@@ -37,9 +37,10 @@ static int order_resolve(const struct order_work *work, const char *id, struct a
     for (size_t i = 0; i < matches.count; i++) {
         const struct migration *migration = matches.items[i].migration;
 
-        if (strcmp(migration->connection, connection) != 0)
-            other = migration;
-        else if (*out == NULL || *out == migration)
+        if (strcmp(migration->connection, connection) != 0) {
+            if (grant_sees(work->request->grant, migration->connection, NULL))
+                other = migration;
+        } else if (*out == NULL || *out == migration)
             *out = migration;
         else
             return order_refuse_ambiguous(id, out, err);
@@ -155,6 +156,7 @@ static void order_cancel(struct op *op)
 int ops_order_start(struct ops *ops, struct op *op, const struct ops_order_request *request,
                     struct ops_order *out)
 {
+    struct err err;
     int rc;
 
     *out = (struct ops_order){.op = op, .request = *request};
@@ -163,6 +165,8 @@ int ops_order_start(struct ops *ops, struct op *op, const struct ops_order_reque
     if (request->count > OPS_ORDER_MAX)
         return op_refuse(op, ERR_INVALID, "field \"migration_ids\" has more than %d entries",
                          OPS_ORDER_MAX);
+    if (grant_check_place(request->grant, request->connection, NULL, &err) != 0)
+        return op_refuse(op, err.code, "%s", err_text(&err));
     arena_init(&out->arena);
     op_init(&out->step, order_on_step);
     out->registry = registry_ref(ops->engine->registry);

@@ -1,6 +1,7 @@
 #ifndef BFM_API_OPS_ORDER_H
 #define BFM_API_OPS_ORDER_H
 
+#include "api/grant.h"
 #include "api/ops.h"
 #include "base/arena.h"
 
@@ -8,6 +9,7 @@ struct ops_order_request {
     const char *const *ids; /* any form; the schema in them plays no part */
     size_t count;
     const char *connection; /* required, not "" */
+    const struct grant *grant;
 };
 
 /*

@@ -303,7 +303,8 @@ def test_callers_are_classified(core, headers, by, method):
         assert item["executed_by"] == by
         assert item["execution_method"] == method
         assert json.loads(item["execution_context"]) == {
-            "connection_type": "http", "endpoint": UP, "method": "POST", "request_id": ""}
+            "connection_type": "http", "endpoint": UP, "method": "POST",
+            "request_id": answer.headers["X-Request-ID"]}
 
 
 def test_the_request_id_is_kept(core):
@@ -328,6 +329,9 @@ def test_one_line_per_request_except_health(core):
     assert lines[0]["bytes"] == len(answer.body)
     assert lines[0]["request_id"] == "abc"
     assert lines[0]["duration_us"] > 0
+    assert [line["route"] for line in lines] == ["/api/v1/migrations", "/api/v1/migrations/{id}", "other"]
+    assert [line.get("token") for line in lines] == ["api_user", None, None]
+    assert not [key for key in lines[0] if key in ("trace_id", "span_id")], "the client was in no trace"
 
 
 # --- health, description, files ---
@@ -399,6 +403,26 @@ def test_dashboard_files_are_served(start_bfm, tree, dashboard):
     expect_error(client.post("/dashboard"), 405)
 
 
+def test_dashboard_files_are_asked_for_again_but_sent_once(start_bfm, tree, dashboard):
+    bfm = start_bfm({"BFM_FRONTEND_PATH": dashboard}, tree=tree)
+    client = anonymous(bfm)
+    for path in ("/", "/assets/app.js"):
+        first = client.get(path)
+        tag = first.headers["ETag"]
+        assert (first.status, first.headers["Cache-Control"]) == (200, "no-cache")
+        assert re.fullmatch(r'"[0-9a-f]{32}"', tag)
+        for known in (tag, "W/" + tag, '"other", ' + tag, "*"):
+            again = client.get(path, {"If-None-Match": known})
+            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag), known
+            assert again.headers["Cache-Control"] == "no-cache"
+        assert client.request("HEAD", path, headers={"If-None-Match": tag}).status == 304
+        assert client.get(path, {"If-None-Match": '"other"'}).body == first.body
+    script = client.get("/assets/app.js").headers["ETag"]
+    (dashboard / "assets" / "app.js").write_text("let b;")
+    changed = client.get("/assets/app.js", {"If-None-Match": script})
+    assert (changed.status, changed.text) == (200, "let b;") and changed.headers["ETag"] != script
+
+
 @pytest.mark.parametrize("path", ["/../outside.txt", "/assets/../../outside.txt", "/%2e%2e/outside.txt",
                                   "/assets/%2e%2e%2f%2e%2e%2foutside.txt", "/link.txt", "/.secret", "//etc/passwd"])
 def test_dashboard_files_end_at_their_folder(start_bfm, tree, dashboard, path):
@@ -418,6 +442,7 @@ def runtime_config(bfm):
     answer = anonymous(bfm).get("/runtime-config.js")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store" and "ETag" not in answer.headers
     return json.loads(re.fullmatch(r"window\.__RUNTIME_CONFIG__ = (\{.*\});\n", answer.text).group(1))
 
 

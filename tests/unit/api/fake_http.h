@@ -12,13 +12,14 @@ struct http_request {
     const char *method, *path, *query, *body;
     const char *header_names[4], *header_values[4];
     struct arena arena;
-    void *data;
+    void *data, *context;
     void (*drain)(struct http_request *request);
 
     /* the answer */
     int status;
     unsigned answers;
     bool streaming;
+    bool aborted; /* the peer saw it break off */
     unsigned writes;
     unsigned behind_every; /* every nth write says that the peer is behind; 0: never */
     unsigned gone_at;      /* the nth write says that the peer is gone; 0: never */
@@ -74,6 +75,16 @@ void http_set_data(struct http_request *request, void *data)
 void *http_data(const struct http_request *request)
 {
     return request->data;
+}
+
+void http_set_context(struct http_request *request, void *context)
+{
+    request->context = context;
+}
+
+void *http_context(const struct http_request *request)
+{
+    return request->context;
 }
 
 int http_add_header(struct http_request *request, const char *name, const char *value)
@@ -134,6 +145,19 @@ int http_stream_begin(struct http_request *request, int status,
     return 0;
 }
 
+int http_stream_open(struct http_request *request, int status, size_t max_pending,
+                     void (*drain)(struct http_request *request))
+{
+    assert_true(max_pending > 0);
+    return http_stream_begin(request, status, drain);
+}
+
+void http_on_gone(struct http_request *request, void (*gone)(struct http_request *request))
+{
+    (void)request;
+    assert_non_null(gone);
+}
+
 int http_stream_write(struct http_request *request, const void *data, size_t len)
 {
     assert_true(request->streaming);
@@ -155,6 +179,13 @@ void http_stream_end(struct http_request *request)
     assert_true(request->streaming);
     sched_stop_timer(loop_sched(loop), &request->drain_timer);
     fake_answered(request);
+}
+
+void http_stream_abort(struct http_request *request)
+{
+    assert_true(request->streaming);
+    request->aborted = true;
+    http_stream_end(request);
 }
 
 int http_status(const struct http_request *request)

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "api/http_fields.h"
@@ -46,6 +47,41 @@ static void test_values_are_read(void **state)
     fields_require(&f.fields, "s");
     assert_int_equal(f.fields.rc, 0);
     fixture_free(&f);
+}
+
+static bool reads_count(const char *text, size_t wanted)
+{
+    struct fixture f;
+    size_t count = 77;
+    bool given;
+
+    fixture_parse(&f, text);
+    given = fields_count(&f.fields, "n", &count);
+    assert_int_equal(count, wanted);
+    assert_true(f.fields.rc == 0 || (f.fields.rc == ERR_INVALID && !given));
+    if (f.fields.rc != 0)
+        assert_string_equal(f.err.text, "field \"n\" must be a whole number from 0 to 1000000000");
+    given = f.fields.rc == 0;
+    fixture_free(&f);
+    return given;
+}
+
+static void test_counts_are_whole(void **state)
+{
+    static const char *const wrong[] = {"-1",    "0.5",  "1000000001", "1e300",
+                                        "\"1\"", "true", "[1]",        "-0.1"};
+    char text[64];
+
+    (void)state;
+    assert_true(reads_count("{\"n\":0}", 0));
+    assert_true(reads_count("{\"n\":1000000000}", 1000000000));
+    assert_true(reads_count("{\"n\":3e2}", 300));
+    assert_true(reads_count("{}", 0));
+    assert_true(reads_count("{\"n\":null}", 0));
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        snprintf(text, sizeof(text), "{\"n\":%s}", wrong[i]);
+        assert_false(reads_count(text, 0));
+    }
 }
 
 static void test_absent_and_null_are_the_same(void **state)
@@ -210,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_are_read),
+        cmocka_unit_test(test_counts_are_whole),
         cmocka_unit_test(test_absent_and_null_are_the_same),
         cmocka_unit_test(test_no_body_is_an_empty_object),
         cmocka_unit_test(test_wrong_types_are_named),

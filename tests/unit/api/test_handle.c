@@ -1,7 +1,9 @@
 /* Whole requests, with the HTTP layer, the store and the target replaced: long answers, peers that
  * are slow or go away, and every allocation failing once. */
 #include "api/api.h"
+#include "api/events.h"
 #include "base/json.h"
+#include "migrate/run_internal.h"
 #include "unit/api/fake_http.h"
 
 #define USERS  "20250101120000_create_users_postgresql_core"
@@ -9,7 +11,9 @@
 
 static struct engine engine;
 static struct api *api;
+static struct metrics metrics;
 static bool stopping, state_ready;
+static bool sweeps_notes; /* what is kept for log and figures lacks memory, too */
 
 /* --- a target that does everything at once --- */
 
@@ -77,6 +81,7 @@ static int set_up(void **state)
         .store = &fake_store,
         .token = "token",
         .access_log_level = LOG_DEBUG,
+        .metrics = &metrics,
         .hooks = {NULL, hook_reindex, hook_health, hook_state_ready, hook_stopping},
     };
     struct registry *registry;
@@ -86,8 +91,9 @@ static int set_up(void **state)
     loop = loop_create();
     assert_non_null(loop);
     config.loop = loop;
+    metrics_init(&metrics);
     fake_reset();
-    stopping = false;
+    stopping = sweeps_notes = false;
     state_ready = true;
     engine_init(&engine, loop_sched(loop), &fake_store, &engine_config);
     assert_int_equal(engine_add_target(&engine, &target), 0);
@@ -100,6 +106,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    metrics_free(&metrics);
     api_free(api); /* asserts that nothing is under way */
     assert_int_equal(engine.registry->refs, 1);
     engine_free(&engine);
@@ -107,18 +114,31 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Runs the loop until the request is answered. */
-static void handle(struct http_request *request)
+static void begin(struct http_request *request)
 {
     request->header_names[0] = "Authorization";
     request->header_values[0] = "Bearer token";
     buf_init(&request->headers, 65536);
     buf_init(&request->text, SIZE_MAX / 2);
+    if (!sweeps_notes)
+        mem_fail_pause(1);
+    api_begin(api, request);
+    mem_fail_pause(0);
     api_handle(api, request);
+}
+
+/* Runs the loop until the request is answered. */
+static void handle(struct http_request *request)
+{
+    begin(request);
     fake_waiting = true;
     if (request->answers == 0)
         loop_run(loop);
     fake_waiting = false;
+    if (!sweeps_notes)
+        mem_fail_pause(1);
+    api_access(api, request);
+    mem_fail_pause(0);
     assert_int_equal(request->answers, 1);
 }
 
@@ -143,9 +163,10 @@ static cJSON *answer_json(const struct http_request *request)
 enum {
     LONG_TEXT = 3000,
     LONG_ROWS = 200,
+    HUGE_TEXT = 400 * 1000, /* more than what a slice before it needed */
 };
 
-static char long_text[LONG_TEXT + 1];
+static char long_text[LONG_TEXT + 1], huge_text[HUGE_TEXT + 1];
 
 static void fill_history(void)
 {
@@ -170,6 +191,35 @@ static void test_long_answers_are_streamed(void **state)
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "history")), LONG_ROWS);
     cJSON_Delete(json);
     fake_request_free(&request);
+}
+
+/* Once it is under way there is no other status: the peer must not take it for complete. */
+static void test_memory_may_run_out_under_way(void **state)
+{
+    unsigned aborted = 0;
+    bool hit = true;
+    uint64_t nth;
+
+    (void)state;
+    fill_history();
+    memset(huge_text, 'x', HUGE_TEXT);
+    history_rows[history_count - 1].error_message = huge_text;
+    for (nth = 1; hit; nth++) {
+        struct http_request request = {
+            .method = "GET", .path = "/api/v1/migrations/" USERS "/history", .behind_every = 2};
+
+        mem_fail_at(nth, 0);
+        handle(&request);
+        hit = mem_fail_hit();
+        mem_fail_at(0, 0);
+        settle();
+        assert_int_equal(request.answers, 1);
+        if (request.status == 200)
+            assert_int_equal(request.aborted, hit);
+        aborted += request.aborted;
+        fake_request_free(&request);
+    }
+    assert_true(aborted > 0);
 }
 
 static void test_peers_may_go_away(void **state)
@@ -230,6 +280,37 @@ static void test_a_state_that_fails_is_500(void **state)
     settle();
 }
 
+/* --- figures --- */
+
+static void test_figures_are_shown_in_slices(void **state)
+{
+    struct http_request request = {.method = "GET", .path = "/metrics"};
+    bool hit = true;
+
+    (void)state;
+    expect_status("GET", "/api/v1/migrations/nobody", 404, "X-Request-ID: ");
+    expect_status("GET", "/nowhere", 404, NULL);
+    sweeps_notes = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        fake_request_free(&request);
+        request = (struct http_request){.method = "GET", .path = "/metrics"};
+        mem_fail_at(nth, 0);
+        handle(&request);
+        hit = mem_fail_hit();
+        mem_fail_at(0, 0);
+        assert_true(request.status == 200 || request.status >= 400);
+    }
+    assert_int_equal(request.status, 200);
+    assert_non_null(strstr(buf_str(&request.headers), "Content-Type: text/plain; version=0.0.4"));
+    assert_non_null(strstr(buf_str(&request.text),
+                           "bfm_http_requests_total{route=\"/api/v1/migrations/{id}\","
+                           "method=\"GET\",status=\"404\"} 1\n"));
+    assert_non_null(
+        strstr(buf_str(&request.text), "{route=\"other\",method=\"GET\",status=\"404\"} 1"));
+    assert_non_null(strstr(buf_str(&request.text), "\nprocess_open_fds "));
+    fake_request_free(&request);
+}
+
 /* --- memory --- */
 
 struct sweep_case {
@@ -249,6 +330,7 @@ static void sweep(const struct sweep_case *sweep)
                                        .body = sweep->body};
         cJSON *json;
 
+        stands_count = 0;
         mem_fail_at(nth, 0);
         handle(&request);
         hit = mem_fail_hit();
@@ -265,17 +347,89 @@ static void sweep(const struct sweep_case *sweep)
     assert_true(nth > 2);
 }
 
+/* --- events --- */
+
+/* More than the window holds, of a run that is not there. */
+static void flood_events(void)
+{
+    struct run_full other = {.pub.engine = &engine, .pub.request = &other.request};
+
+    snprintf(other.pub.id, sizeof(other.pub.id), "other");
+    other.request.connection = "core";
+    other.request.caller.executed_by = "somebody";
+    for (size_t i = 0; i < EVENTS_WINDOW_MAX + 1; i++) {
+        const struct run_event event = {
+            .seq = ++engine.event_seq, .kind = RUN_EVENT_RUN_STARTED, .run = &other.pub};
+
+        list_foreach(node, &engine.listeners) {
+            struct engine_listener *listener = container_of(node, struct engine_listener, link);
+
+            listener->on_event(listener, &event);
+        }
+    }
+}
+
+/* A slow reader of one run, which ends meanwhile: nobody would ever tell it. */
+static void test_a_stream_ends_though_the_end_was_missed(void **state)
+{
+    struct http_request up = {
+        .method = "POST",
+        .path = "/api/v1/migrations/up",
+        .body = "{\"connection\":\"core\",\"target\":{},\"schemas\":[\"a\"],\"async\":true}"};
+    struct http_request request = {.method = "GET", .behind_every = 2};
+    char path[128];
+    cJSON *json;
+
+    (void)state;
+    handle(&up);
+    json = answer_json(&up);
+    snprintf(path, sizeof(path), "/api/v1/runs/%s/events",
+             cJSON_GetObjectItem(json, "run_id")->valuestring);
+    cJSON_Delete(json);
+    request.path = path;
+    begin(&request);
+    while (!request.behind)
+        sched_run(loop_sched(loop), loop_sched(loop)->now_ms);
+    sched_stop_timer(loop_sched(loop), &request.drain_timer);
+    settle();
+    flood_events();
+    assert_int_equal(request.answers, 0);
+    fake_on_drain(&request.drain_timer);
+    settle();
+    assert_int_equal(request.answers, 1);
+    assert_non_null(strstr(buf_str(&request.text), "event: reset"));
+    assert_null(strstr(buf_str(&request.text), "run_ended"));
+    api_access(api, &request);
+    fake_request_free(&request);
+    fake_request_free(&up);
+}
+
 static void test_memory_may_run_out(void **state)
 {
     static const struct sweep_case cases[] = {
         {"GET", "/health", NULL, NULL, 200},
+        {"GET", "/livez", NULL, NULL, 200},
         {"GET", "/api/nowhere", NULL, NULL, 404},
         {"PUT", "/health", NULL, NULL, 405},
+        {"GET", "/api/v1/tenants", "connection=core&limit=1", NULL, 200},
+        {"GET", "/api/v1/tenants", "connection=core&cursor=74743100", NULL, 200},
+        {"GET", "/api/v1/tenants", "connection=nowhere", NULL, 404},
+        {"GET", "/api/v1/gate", "connection=core", NULL, 409},
+        {"GET", "/api/v1/gate", "connection=core&version=20250101120000&schema=new", NULL, 409},
+        {"GET", "/api/v1/gate", "connection=core&version=x", NULL, 400},
+        {"POST", "/api/v1/migrations/up", NULL,
+         "{\"connection\":\"core\",\"target\":{},\"schemas_from\":\"state\",\"max_failures\":1}",
+         200},
         {"GET", "/api/v1/migrations", "status=pending", NULL, 200},
+        {"GET", "/api/v1/migrations", "limit=1", NULL, 200},
+        {"GET", "/api/v1/migrations", "cursor=6d3000", NULL, 200},
+        {"GET", "/api/v1/migrations", "cursor=x", NULL, 400},
         {"GET", "/api/v1/migrations/" USERS, NULL, NULL, 200},
         {"GET", "/api/v1/migrations/t1_" ORDERS "/status", NULL, NULL, 200},
         {"GET", "/api/v1/migrations/" USERS "/history", NULL, NULL, 200},
         {"GET", "/api/v1/migrations/executions/recent", "limit=3", NULL, 200},
+        {"GET", "/api/v1/migrations/executions/recent", "limit=1&cursor=65310061006200", NULL, 200},
+        {"GET", "/api/v1/migrations/skipped/recent", "cursor=733100", NULL, 200},
         {"GET", "/api/v1/migrations/nobody", NULL, NULL, 404},
         {"POST", "/api/v1/migrations/reindex", NULL, NULL, 200},
         {"POST", "/api/v1/migrations/order-batch", NULL,
@@ -288,6 +442,14 @@ static void test_memory_may_run_out(void **state)
          200},
         {"POST", "/api/v1/migrations/down", NULL, "{\"migration_id\":\"" USERS "\"}", 200},
         {"POST", "/api/v1/migrations/" USERS "/rollback", NULL, NULL, 400},
+        {"POST", "/api/v1/migrations/up", NULL,
+         "{\"connection\":\"core\",\"target\":{},\"schemas\":[\"a\"],\"async\":true}", 202},
+        {"GET", "/api/v1/plan", "connection=core&schema=a", NULL, 200},
+        {"GET", "/api/v1/runs", "status=failed", NULL, 200},
+        {"GET", "/api/v1/runs/0123456789ab-0123456789abcdef", NULL, NULL, 404},
+        {"POST", "/api/v1/runs/0123456789ab-0123456789abcdef/cancel", NULL, NULL, 404},
+        {"POST", "/api/v1/runs/0123456789ab-0123456789abcdef/retry", NULL, NULL, 404},
+        {"GET", "/api/v1/tenants", "connection=core", NULL, 200},
     };
 
     (void)state;
@@ -302,10 +464,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_long_answers_are_streamed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_may_run_out_under_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_peers_may_go_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stopping_refuses_new_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_state_only_probes_work, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_state_that_fails_is_500, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_figures_are_shown_in_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_stream_ends_though_the_end_was_missed, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_memory_may_run_out, set_up, tear_down),
     };
 

@@ -66,7 +66,7 @@ static int resolve(const char *id, struct ops_resolve *out, struct op *op)
 {
     op_init(op, on_done);
     done_called = false;
-    wait_done(ops_resolve_start(&ops, op, id, out));
+    wait_done(ops_resolve_start(&ops, op, id, NULL, out));
     return done_rc;
 }
 
@@ -167,6 +167,7 @@ static void test_a_state_that_is_away_fails_the_reads(void **state)
 {
     struct ops_resolve found;
     struct ops_lookup lookup;
+    const struct ops_lookup_request request = {.kind = OPS_LOOKUP_HISTORY, .id = USERS, .limit = 5};
     struct op op;
 
     (void)state;
@@ -179,7 +180,7 @@ static void test_a_state_that_is_away_fails_the_reads(void **state)
 
     op_init(&op, on_done);
     done_called = false;
-    wait_done(ops_lookup_start(&ops, &op, OPS_LOOKUP_HISTORY, USERS, 5, &lookup));
+    wait_done(ops_lookup_start(&ops, &op, &request, &lookup));
     assert_int_equal(done_rc, ERR_STORE);
     ops_lookup_free(&lookup);
 }
@@ -187,11 +188,12 @@ static void test_a_state_that_is_away_fails_the_reads(void **state)
 static void look_up(enum ops_lookup_kind kind, const char *id, size_t limit,
                     struct ops_lookup *lookup)
 {
+    const struct ops_lookup_request request = {.kind = kind, .id = id, .limit = limit};
     struct op op;
 
     op_init(&op, on_done);
     done_called = false;
-    wait_done(ops_lookup_start(&ops, &op, kind, id, limit, lookup));
+    wait_done(ops_lookup_start(&ops, &op, &request, lookup));
     assert_int_equal(done_rc, 0);
 }
 
@@ -294,7 +296,7 @@ static size_t list_ids(struct ops_list_filter filter, const char *ids[8])
     return count;
 }
 
-static const struct ops_list_filter everything = {"", "", "", "", "", ""};
+static const struct ops_list_filter everything = {"", "", "", "", "", "", NULL, 0, ""};
 
 static void test_the_list_merges_scripts_and_states(void **state)
 {
@@ -357,6 +359,8 @@ static void test_memory_may_run_out(void **state)
         bool hit = true;
 
         for (uint64_t nth = 1; hit; nth++) {
+            const struct ops_lookup_request request = {
+                .kind = OPS_LOOKUP_STATE, .id = ids[i], .limit = 1};
             struct ops_lookup lookup;
             struct op op;
             int rc;
@@ -364,7 +368,7 @@ static void test_memory_may_run_out(void **state)
             op_init(&op, on_done);
             done_called = false;
             mem_fail_at(nth, 0);
-            rc = ops_lookup_start(&ops, &op, OPS_LOOKUP_STATE, ids[i], 1, &lookup);
+            rc = ops_lookup_start(&ops, &op, &request, &lookup);
             if (rc == 0) {
                 loop_run(loop);
                 rc = done_rc;

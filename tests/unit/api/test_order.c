@@ -62,7 +62,7 @@ static void on_done(struct op *finished, int rc)
 
 static int order(const char *const *ids, size_t count, struct ops_order *out)
 {
-    const struct ops_order_request request = {ids, count, "core"};
+    const struct ops_order_request request = {ids, count, "core", NULL};
 
     op_init(&op, on_done);
     assert_int_equal(ops_order_start(&ops, &op, &request, out), 0);
@@ -119,7 +119,7 @@ static void test_what_has_no_order_is_refused(void **state)
 
 static void test_a_connection_is_required(void **state)
 {
-    const struct ops_order_request request = {NULL, 0, ""};
+    const struct ops_order_request request = {NULL, 0, "", NULL};
     struct ops_order out;
 
     (void)state;

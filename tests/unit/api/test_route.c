@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "api/http_etag.h"
 #include "api/http_route.h"
 #include "api/http_static.h"
 #include "cmocka_all.h"
@@ -122,7 +123,29 @@ static void test_files_have_types(void **state)
     (void)state;
     assert_string_equal(static_type("index.html"), "text/html; charset=utf-8");
     assert_string_equal(static_type("a/b.min.JS"), "text/javascript; charset=utf-8");
+    assert_string_equal(static_type("icon.svg"), "image/svg+xml");
     assert_string_equal(static_type("noext"), "application/octet-stream");
+}
+
+static void test_tags_say_whether_a_copy_is_good(void **state)
+{
+    static const char *const listed[] = {"\"a\"", "W/\"a\"", "*", "\"b\", \"a\"",
+                                         " ,\"b\" , W/\"a\""};
+    static const char *const others[] = {"",       "\"b\"", "a",        "\"a",
+                                         "\"ab\"", "W/",    "b, \"a\"", "\"a\\"};
+    char etag[ETAG_SIZE], other[ETAG_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(listed); i++)
+        assert_true(etag_is_listed(listed[i], "\"a\""));
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_false(etag_is_listed(others[i], "\"a\""));
+    assert_false(etag_is_listed(NULL, "\"a\""));
+    assert_int_equal(etag_make("x", 1, etag), 0);
+    assert_int_equal(etag_make("", 0, other), 0);
+    assert_int_equal(strlen(etag), 34);
+    assert_string_not_equal(etag, other);
+    assert_true(etag_is_listed(etag, etag));
 }
 
 int main(void)
@@ -135,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_api_paths_are_told_from_files),
         cmocka_unit_test(test_file_paths_cannot_lead_upwards),
         cmocka_unit_test(test_files_have_types),
+        cmocka_unit_test(test_tags_say_whether_a_copy_is_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
