@@ -82,28 +82,26 @@ static void serve_print_notes(const struct config *config)
         fprintf(stderr, "warning: %s\n", config->warnings.lines[i]);
 }
 
-static int serve_load_variables(struct config *config, const struct env_file *file)
+static int serve_load_variables(struct config *config, struct env *env, const struct env_file *file)
 {
-    struct env env = {0};
-    int rc = env_init(&env, (const char *const *)environ, file);
+    int rc = env_init(env, (const char *const *)environ, file);
 
     if (rc == 0)
-        rc = config_load(config, &env, serve_read_file);
+        rc = config_load(config, env, serve_read_file);
     if (rc != ERR_NOMEM)
         rc = config_check_paths(config);
-    env_free(&env);
     return rc;
 }
 
 /* Without the file nothing is said of variables, which it may well have. */
-static int serve_load(struct config *config)
+static int serve_load(struct config *config, struct env *env)
 {
     struct env_file file;
     int rc = serve_load_env_file(serve_options.env_file, &file);
     bool has_problems = file.problem_count > 0;
 
     if (rc == 0 || has_problems)
-        rc = serve_load_variables(config, &file);
+        rc = serve_load_variables(config, env, &file);
     env_file_free(&file);
     if (rc == ERR_NOMEM)
         fprintf(stderr, "%s\n", err_code_text(rc));
@@ -136,17 +134,19 @@ static int serve_run(const struct cli_command *command, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct config config = {0};
+    struct env env = {0};
     int status;
 
     if (!cli_read_options(command, argc, argv, options, serve_on_option, 0, 0, &status))
         return status;
-    if (serve_load(&config) != 0)
+    if (serve_load(&config, &env) != 0)
         status = CLI_FAILED;
     else if (serve_options.check)
         status = serve_check(&config);
     else
         status = server_run(&config) == 0 ? CLI_OK : CLI_FAILED;
     config_free(&config);
+    env_free(&env);
     return status;
 }
 
@@ -157,8 +157,9 @@ const struct cli_command cli_serve = {
         "Usage: bfm serve [--env-file FILE] [--check]\n"
         "\n"
         "Runs the server until SIGTERM or SIGINT; running migrations are finished first, a second\n"
-        "signal cancels them. The configuration comes from environment variables; BFM_API_TOKEN\n"
-        "is required, and {NAME}_BACKEND declares a connection.\n"
+        "signal cancels them. SIGHUP reads tokens and secrets again from their files. The\n"
+        "configuration comes from environment variables; BFM_API_TOKEN is required, and\n"
+        "{NAME}_BACKEND declares a connection.\n"
         "\n"
         "Options:\n"
         "  --env-file FILE  Read variables from FILE, too (NAME=value lines); those of the\n"

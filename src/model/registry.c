@@ -86,6 +86,7 @@ static int registry_list(struct registry *registry, struct problems *problems,
     if (map_put_str(&registry->by_id, migration->id, migration) != 0)
         return ERR_NOMEM;
     registry->migrations[registry->count++] = migration;
+    registry->invalid_count += migration->invalid != NULL;
     return 0;
 }
 

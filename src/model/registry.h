@@ -24,6 +24,7 @@ struct registry {
     struct arena arena;                  /* everything below lives here */
     const struct migration **migrations; /* ordered by (version, id) */
     size_t count;
+    size_t invalid_count;
     struct map by_id;           /* base ID -> struct migration */
     struct map by_version_name; /* "{version}_{name}" -> struct registry_group */
     struct map by_name;         /* "{name}" -> struct registry_group, for dependencies */

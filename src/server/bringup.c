@@ -7,11 +7,12 @@
 
 /*
  *   LOADING ──> PREPARING ──> SYNCING ──> RECONCILING ──> WATCHING <──> PINGING
- *                 │   ^         │            │              ^            │
- *                 v   │         v            v              │ away       │ back
- *                PAUSING <──────┴─────<──────┘              └────────────┴──> PREPARING
+ *                 │   ^         │            │  ^           │  ^         │
+ *                 v   │         v            v  └───────────┘  │ away    │ back
+ *                PAUSING <──────┴─────<──────┘ bringup_compare └─────────┴──> PREPARING
  *
- * A database that was away is prepared again: it may be another one, or one from a backup.
+ * A database that was away is prepared again: it may be another one, or one from a backup. One
+ * that has lost a table is prepared at once.
  * WATCHING and PAUSING wait for time to pass, all others for an operation. When stopping, each of
  * them ends in STOPPED as soon as what it waits for has completed.
  */
@@ -35,7 +36,8 @@ static const struct sm_state bringup_states[] = {
                                         SM_TO(BRINGUP_STOPPED)},
     [BRINGUP_RECONCILING] = {"reconciling", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_WATCHING) |
                                                 SM_TO(BRINGUP_STOPPED)},
-    [BRINGUP_WATCHING] = {"watching", SM_TO(BRINGUP_PINGING) | SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_WATCHING] = {"watching", SM_TO(BRINGUP_PINGING) | SM_TO(BRINGUP_RECONCILING) |
+                                          SM_TO(BRINGUP_STOPPED)},
     [BRINGUP_PINGING] = {"pinging", SM_TO(BRINGUP_WATCHING) | SM_TO(BRINGUP_PREPARING) |
                                         SM_TO(BRINGUP_STOPPED)},
     [BRINGUP_STOPPED] = {"stopped", 0},
@@ -84,6 +86,8 @@ static struct log_field bringup_file(const struct bringup *bringup)
 
 static void bringup_set_ready(struct bringup *bringup, bool ready)
 {
+    if (ready)
+        err_clear(&bringup->lost);
     if (ready && !bringup->ready)
         log_write(LOG_INFO, "state database ready", LOG_STR("store", bringup->store->ops->name));
     else if (!ready && bringup->ready)
@@ -117,15 +121,19 @@ static bool bringup_sync(struct bringup *bringup)
 
 static bool bringup_reconcile(struct bringup *bringup)
 {
-    int rc = reconcile_start(bringup->engine, NULL, bringup_on_reconciled, bringup,
-                             &bringup->reconcile, &bringup->op.err);
+    int rc;
 
+    bringup->compare = false;
+    rc = reconcile_start(bringup->engine, NULL, bringup_on_reconciled, bringup, &bringup->reconcile,
+                         &bringup->op.err);
     return bringup_await(bringup, BRINGUP_RECONCILING, rc);
 }
 
 static bool bringup_watch(struct bringup *bringup)
 {
-    uint64_t ms = bringup->ready ? PING_EVERY_MS : bringup_pause_ms(bringup);
+    uint64_t ms = !bringup->ready    ? bringup_pause_ms(bringup)
+                  : bringup->compare ? 0
+                                     : PING_EVERY_MS;
 
     return bringup_await(bringup, BRINGUP_WATCHING,
                          op_sleep_start(&bringup->pause, bringup->sched, &bringup->op, ms));
@@ -157,7 +165,10 @@ static bool bringup_after_ping(struct bringup *bringup)
     if (bringup->rc != 0) {
         bringup->failures++;
         bringup_set_ready(bringup, false);
-        return bringup_watch(bringup);
+        if (bringup->rc != ERR_NOT_FOUND)
+            return bringup_watch(bringup);
+        bringup->lost = bringup->op.err; /* it answers: what is gone can be made again */
+        return bringup_prepare(bringup);
     }
     bringup->failures = 0;
     return was_ready ? bringup_watch(bringup) : bringup_prepare(bringup);
@@ -191,7 +202,8 @@ static bool bringup_once(struct bringup *bringup)
             return bringup_pause(bringup, "reconcile");
         return bringup_watch(bringup);
     case BRINGUP_WATCHING:
-        return bringup_ping(bringup);
+        return bringup->compare && bringup->ready ? bringup_reconcile(bringup)
+                                                  : bringup_ping(bringup);
     case BRINGUP_PINGING:
         return bringup_after_ping(bringup);
     case BRINGUP_STOPPED:
@@ -228,7 +240,7 @@ static void bringup_report(const struct reconcile *reconcile)
             log_write(LOG_INFO, "target compared with the state database",
                       LOG_STR("connection", target->connection),
                       LOG_INT("checked", target->checked), LOG_INT("repaired", target->repaired),
-                      LOG_INT("unknown", target->unknown));
+                      LOG_INT("adopted", target->adopted), LOG_INT("unknown", target->unknown));
     }
 }
 
@@ -271,6 +283,13 @@ void bringup_stop(struct bringup *bringup)
         op_cancel(&bringup->op);
 }
 
+void bringup_compare(struct bringup *bringup)
+{
+    bringup->compare = true;
+    if (bringup->sm.state == BRINGUP_WATCHING && bringup->ready)
+        op_cancel(&bringup->op); /* it waits for nothing but time */
+}
+
 bool bringup_is_ready(const struct bringup *bringup)
 {
     return bringup->ready;
@@ -280,6 +299,8 @@ const char *bringup_reason(const struct bringup *bringup)
 {
     if (bringup->ready)
         return NULL;
+    if (bringup->lost.code != 0)
+        return err_text(&bringup->lost);
     if (bringup->sm.state == BRINGUP_LOADING)
         return "starting: migrations are being read";
     return bringup->prepared ? "the state database is not reachable"

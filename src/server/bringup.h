@@ -28,11 +28,13 @@ struct bringup {
     struct op_sleep pause;
     struct timer answer_limit;
     struct reconcile *reconcile; /* under way */
+    struct err lost;             /* since a table was missed; else clear */
     int rc;                      /* of the last operation */
     unsigned failures;           /* in a row */
     bool prepared;
-    bool ready; /* what needs the state database can be answered */
-    bool late;  /* the ping under way has taken too long */
+    bool ready;   /* what needs the state database can be answered */
+    bool late;    /* the ping under way has taken too long */
+    bool compare; /* the journals are to be compared once more */
     bool stopping;
 };
 
@@ -42,6 +44,10 @@ void bringup_start(struct bringup *bringup, struct engine *engine, struct catalo
                    const char *state_file, void (*on_stopped)(struct bringup *bringup));
 /* on_stopped is never called from inside. */
 void bringup_stop(struct bringup *bringup);
+
+/* Has the journals compared with the state database once more, as soon as nothing else is done:
+ * some server has left steps without an end. */
+void bringup_compare(struct bringup *bringup);
 
 bool bringup_is_ready(const struct bringup *bringup);
 /* NULL when ready, else why not, for clients. */

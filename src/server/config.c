@@ -14,6 +14,7 @@
 enum {
     MAX_BODY = 1 << 20,
     MAX_BODY_MAX = 1 << 30,
+    RUNS_KEEP_DAYS = 90,
 };
 
 static void config_read_http(struct config_reader *reader)
@@ -103,6 +104,15 @@ static void config_read_state_address(struct config_reader *reader)
         config_error(reader, "BFM_STATE_SCHEMA: expected a schema name of 1 to 63 bytes");
 }
 
+/* They need a session that stays the same. */
+static void config_read_state_locks(struct config_reader *reader)
+{
+    static const char *const words[] = {"on", "off"};
+    const char *word = config_choice(reader, "BFM_STATE_ADVISORY_LOCKS", words, 2, "on");
+
+    reader->config->state_advisory_locks = word == NULL || strcmp(word, "on") == 0;
+}
+
 /* False if it names something else, so that nobody can say what is needed beside it. */
 static bool config_read_state_kind(struct config_reader *reader)
 {
@@ -131,6 +141,7 @@ static void config_read_state(struct config_reader *reader)
 
     config->state_db_path = config_text(reader, "BFM_STATE_DB_PATH", "bfm-state.db");
     config_read_state_address(reader);
+    config_read_state_locks(reader);
     if (known && config->state == CONFIG_STATE_POSTGRESQL)
         config->state_password =
             config_required_secret(reader, "BFM_STATE_DB_PASSWORD",
@@ -191,20 +202,25 @@ int config_load(struct config *config, const struct env *env, config_read_fn *re
 {
     struct config_reader reader = {.config = config, .env = env, .read = read};
 
-    *config = (struct config){0};
+    *config = (struct config){.env = env, .read = read};
     arena_init(&config->arena);
     config_read_http(&reader);
+    config_read_tokens(&reader);
+    config_read_tcp(&reader);
     config_read_cors(&reader);
     config_read_frontend(&reader);
     config_read_state(&reader);
     config->sfm_path = config_text(&reader, "BFM_SFM_PATH", NULL);
     config_read_log(&reader);
+    config_read_metrics(&reader);
     config->reindex_interval_ms = config_read_interval(&reader);
     config->lock_wait_ms = config_duration(&reader, "BFM_LOCK_WAIT", 0, 30000);
     config->state_wait_ms = config_duration(&reader, "BFM_STATE_WAIT", 0, 60000);
     config->shutdown_timeout_ms = config_duration(&reader, "BFM_SHUTDOWN_TIMEOUT", 0, 30000);
+    config->runs_keep_ms = config_days(&reader, "BFM_RUNS_KEEP", RUNS_KEEP_DAYS);
     config_read_pool(&reader);
     config_read_connections(&reader);
+    config_read_auto_migrate(&reader);
     config_read_later(&reader);
     config_check_names(&reader);
     if (reader.rc != 0)
@@ -214,6 +230,8 @@ int config_load(struct config *config, const struct env *env, config_read_fn *re
 
 void config_free(struct config *config)
 {
+    token_set_unref(config->tokens);
+    config->tokens = NULL;
     arena_free(&config->arena);
 }
 
@@ -258,6 +276,7 @@ int config_check_paths(struct config *config)
     config_check_folder(&reader, "BFM_FRONTEND_PATH", config->frontend_path);
     if (config->errors.count == 0 && config->state == CONFIG_STATE_SQLITE)
         config_check_state_file(&reader, config->state_db_path);
+    config_check_tokens_file(&reader);
     if (reader.rc != 0)
         return reader.rc;
     return config->errors.count > 0 ? ERR_INVALID : 0;

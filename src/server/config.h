@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/tokens.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "io/keepalive.h"
 #include "model/migration.h"
 #include "server/env.h"
 
@@ -60,8 +62,13 @@ struct config_notes {
     size_t count, cap;
 };
 
+/* Reads a whole file that holds a secret. 0, or a negative code with the reason. */
+typedef int config_read_fn(const char *path, struct buf *out, struct err *err);
+
 struct config {
     struct arena arena;
+    const struct env *env; /* what it was read from and with, borrowed: to read secrets again */
+    config_read_fn *read;
 
     const char *http_host; /* NULL: all interfaces */
     unsigned http_port;
@@ -70,6 +77,8 @@ struct config {
     size_t http_max_connections;
     unsigned grpc_port;
     const char *api_token;
+    const char *tokens_path;  /* BFM_API_TOKENS_FILE; NULL: none */
+    struct token_set *tokens; /* with api_token; a reference. NULL after an error */
     const char *cors_allowed_origins;
     const char *frontend_path; /* NULL: none */
     const char *frontend_api_url;
@@ -81,16 +90,26 @@ struct config {
     const char *state_db_path; /* sqlite */
     const char *state_host, *state_port, *state_username, *state_password, *state_database;
     const char *state_schema, *state_sslmode;
+    bool state_advisory_locks; /* postgresql: BFM_STATE_ADVISORY_LOCKS */
 
     const char *sfm_path; /* NULL: the scripts in the program */
     enum log_level log_level;
     enum log_format log_format;
     enum log_level access_log_level; /* of a line per request; BFM_APP_MODE */
+    bool metrics;                    /* figures are kept, and GET /metrics shows them */
+    bool metrics_auth;               /* only with a token */
     uint64_t reindex_interval_ms;
+    bool auto_migrate;
+    const char *auto_migrate_connections; /* comma list; NULL: all */
+    uint64_t auto_migrate_interval_ms;    /* between rounds */
+    unsigned auto_migrate_rounds;         /* at most, at least 1 */
     uint64_t lock_wait_ms;
     uint64_t state_wait_ms; /* for a state database that is away when an outcome is recorded */
     uint64_t shutdown_timeout_ms;
+    uint64_t runs_keep_ms; /* how long a run stays listed after its end; 0: for ever */
     struct config_pool pool;
+    uint64_t connect_timeout_ms; /* of the state database and of connections that name none */
+    struct keepalive keepalive;  /* of every TCP connection */
 
     struct config_connection *connections; /* ordered by name, foreign ones left out */
     size_t connection_count;
@@ -98,9 +117,6 @@ struct config {
     struct config_notes errors;   /* one line each: "NAME: what was expected" */
     struct config_notes warnings; /* same form; none of them stops the start */
 };
-
-/* Reads a whole file that holds a secret. 0, or a negative code with the reason. */
-typedef int config_read_fn(const char *path, struct buf *out, struct err *err);
 
 /*
  * Reads every variable. Pure but for `read`, which fetches what {NAME}_FILE names. Returns 0,

@@ -279,7 +279,8 @@ static void config_read_postgresql(struct config_reader *reader,
     connection->lock_timeout_ms =
         config_duration(reader, config_extra_variable(connection, "LOCK_TIMEOUT"), 1, 5000);
     connection->connect_timeout_ms =
-        config_duration(reader, config_extra_variable(connection, "CONNECT_TIMEOUT"), 1, 10000);
+        config_duration(reader, config_extra_variable(connection, "CONNECT_TIMEOUT"), 1,
+                        reader->config->connect_timeout_ms);
 }
 
 static void config_read_connection(struct config_reader *reader,

@@ -64,34 +64,6 @@ static void config_read_queue(struct config_reader *reader)
                             "are run at once");
 }
 
-static bool config_is_auto_migrate_on(struct config_reader *reader)
-{
-    static const char *const on[] = {"true", "1", "on", "yes"};
-    const char *text = config_trim(reader, config_raw(reader, "BFM_AUTO_MIGRATE"));
-
-    for (size_t i = 0; text != NULL && i < ARRAY_SIZE(on); i++)
-        if (strcasecmp(text, on[i]) == 0)
-            return true;
-    return false;
-}
-
-static void config_read_auto_migrate(struct config_reader *reader)
-{
-    const char *interval = config_raw(reader, "BFM_AUTO_MIGRATE_RETRY_INTERVAL");
-    const char *rounds = config_raw(reader, "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS");
-    int64_t ms;
-    uint64_t value;
-
-    if (interval != NULL && !clock_parse_duration(interval, &ms))
-        config_warn(reader, "BFM_AUTO_MIGRATE_RETRY_INTERVAL: expected a duration; 5s is used");
-    if (rounds != NULL && !config_parse_number(rounds, 1, 1000000000, &value))
-        config_warn(reader, "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS: expected an integer above 0; 24 is "
-                            "used");
-    if (config_is_auto_migrate_on(reader))
-        config_warn(reader, "BFM_AUTO_MIGRATE: migrating at start is not built into this version; "
-                            "nothing is migrated without a request");
-}
-
 static void config_read_grpc(struct config_reader *reader)
 {
     const char *auth = config_raw(reader, "BFM_GRPC_AUTH");
@@ -109,5 +81,4 @@ void config_read_later(struct config_reader *reader)
 {
     config_read_grpc(reader);
     config_read_queue(reader);
-    config_read_auto_migrate(reader);
 }

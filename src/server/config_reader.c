@@ -12,6 +12,7 @@
 enum {
     CONFIG_SECRET_MAX = 64 * 1024,
     CONFIG_DAY_MS = 24 * 60 * 60 * 1000,
+    CONFIG_DAYS_MAX = 3650,
 };
 
 PRINTF_LIKE(3, 0)
@@ -215,6 +216,39 @@ uint64_t config_duration(struct config_reader *reader, const char *name, uint64_
                  "%s: expected a duration from %" PRIu64 "ms to 24h, such as 500ms, 30s or 1m30s",
                  name, min_ms);
     return fallback_ms;
+}
+
+static bool config_parse_days(const char *text, uint64_t *ms)
+{
+    size_t len = strlen(text);
+    char digits[16];
+    int64_t parsed;
+
+    if (len > 1 && len <= sizeof(digits) && text[len - 1] == 'd') {
+        memcpy(digits, text, len - 1);
+        digits[len - 1] = '\0';
+        if (!config_parse_number(digits, 0, CONFIG_DAYS_MAX, ms))
+            return false;
+        *ms *= CONFIG_DAY_MS;
+        return true;
+    }
+    if (!clock_parse_duration(text, &parsed) || parsed < 0)
+        return false;
+    *ms = (uint64_t)parsed;
+    return *ms == 0 || (*ms >= CONFIG_DAY_MS && *ms <= CONFIG_DAYS_MAX * (uint64_t)CONFIG_DAY_MS);
+}
+
+uint64_t config_days(struct config_reader *reader, const char *name, uint64_t fallback_days)
+{
+    const char *text = config_trim(reader, config_raw(reader, name));
+    uint64_t ms;
+
+    if (text != NULL && config_parse_days(text, &ms))
+        return ms;
+    if (text != NULL)
+        config_error(reader, "%s: expected 0, or from 1d to %dd, such as 90d or 36h", name,
+                     CONFIG_DAYS_MAX);
+    return fallback_days * CONFIG_DAY_MS;
 }
 
 static bool config_is_one_of(const char *text, const char *const *words, size_t count)

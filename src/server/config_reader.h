@@ -41,6 +41,8 @@ uint64_t config_bytes(struct config_reader *reader, const char *name, uint64_t m
 /* Milliseconds of a duration from min_ms to a day. */
 uint64_t config_duration(struct config_reader *reader, const char *name, uint64_t min_ms,
                          uint64_t fallback_ms);
+/* Milliseconds of a number of days ("90d") or a duration, from a day to 3650 days, or 0. */
+uint64_t config_days(struct config_reader *reader, const char *name, uint64_t fallback_days);
 /* One of the words, in any case; "true"/"1"/"on"/"yes" and their opposites for a switch. */
 bool config_switch(struct config_reader *reader, const char *name, bool fallback);
 const char *config_choice(struct config_reader *reader, const char *name, const char *const *words,
@@ -62,6 +64,11 @@ void config_check_key(struct config_reader *reader, const struct config_connecti
 
 /* The parts, each in a file of its own. */
 void config_read_connections(struct config_reader *reader);
+void config_read_auto_migrate(struct config_reader *reader);
 void config_read_later(struct config_reader *reader);
+void config_read_metrics(struct config_reader *reader);
+void config_read_tcp(struct config_reader *reader);
+void config_read_tokens(struct config_reader *reader); /* behind BFM_API_TOKEN */
+void config_check_tokens_file(struct config_reader *reader);
 
 #endif

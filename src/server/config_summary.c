@@ -39,6 +39,9 @@ int config_summarize(const struct config *config, struct buf *out)
                    config->state_username, config->state_schema, config->state_sslmode);
     buf_printf(out, "migrations: %s\n",
                config_or(config->sfm_path, "the ones built into the program"));
+    if (config->tokens_path != NULL)
+        buf_printf(out, "tokens: %zu from %s\n", token_set_count(config->tokens) - 1,
+                   config->tokens_path);
     if (config->frontend_path != NULL)
         buf_printf(out, "dashboard: %s\n", config->frontend_path);
     buf_printf(out, "connections: %zu\n", config->connection_count);

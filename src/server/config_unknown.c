@@ -15,6 +15,7 @@ enum {
 /* Everything that begins with BFM_ and that the server or one of its tools reads. */
 static const char *const known_variables[] = {
     "BFM_API_TOKEN",
+    "BFM_API_TOKENS_FILE",
     "BFM_API_TOKEN_FILE",
     "BFM_APP_MODE",
     "BFM_AUTO_MIGRATE",
@@ -24,6 +25,7 @@ static const char *const known_variables[] = {
     "BFM_BIN",
     "BFM_CORS_ALLOWED_ORIGINS",
     "BFM_CRASH_AT",
+    "BFM_DB_CONNECT_TIMEOUT",
     "BFM_DB_CONN_MAX_IDLE_TIME_MINUTES",
     "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS",
     "BFM_DB_CONN_MAX_LIFETIME_MINUTES",
@@ -46,6 +48,8 @@ static const char *const known_variables[] = {
     "BFM_LOCK_WAIT",
     "BFM_LOG_FORMAT",
     "BFM_LOG_LEVEL",
+    "BFM_METRICS",
+    "BFM_METRICS_AUTH",
     "BFM_QUEUE_ENABLED",
     "BFM_QUEUE_KAFKA_BROKERS",
     "BFM_QUEUE_KAFKA_GROUP_ID",
@@ -57,8 +61,10 @@ static const char *const known_variables[] = {
     "BFM_QUEUE_PULSAR_URL",
     "BFM_QUEUE_TYPE",
     "BFM_REINDEX_INTERVAL_MINUTES",
+    "BFM_RUNS_KEEP",
     "BFM_SFM_PATH",
     "BFM_SHUTDOWN_TIMEOUT",
+    "BFM_STATE_ADVISORY_LOCKS",
     "BFM_STATE_BACKEND",
     "BFM_STATE_DB_HOST",
     "BFM_STATE_DB_NAME",
@@ -70,6 +76,10 @@ static const char *const known_variables[] = {
     "BFM_STATE_DB_USERNAME",
     "BFM_STATE_SCHEMA",
     "BFM_STATE_WAIT",
+    "BFM_TCP_KEEPALIVE_COUNT",
+    "BFM_TCP_KEEPALIVE_IDLE",
+    "BFM_TCP_KEEPALIVE_INTERVAL",
+    "BFM_TCP_USER_TIMEOUT",
     "BFM_URL",
 };
 

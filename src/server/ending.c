@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/retire.h"
 #include "server/server_internal.h"
 
 /*
@@ -14,7 +15,7 @@
  * DRAINING: no new connections and runs; runs stop behind the step they are at, requests under way
  *   get their answers. A second signal, or BFM_SHUTDOWN_TIMEOUT, cancels the statements that run;
  *   what became of them is still recorded. Connections left when no run is any more are cut off.
- * CLOSING: targets and state database.
+ * CLOSING: targets and state database; the migrations are freed.
  * FLUSHING: the log.
  *
  * Every completion calls ending_advance(). What still waits long after the cancel, on a peer that
@@ -61,9 +62,10 @@ static bool ending_is_waiting(const struct server *server)
         return true;
     case ENDING_DRAINING:
         return server->http != NULL || server->engine_busy || server->bringup_busy ||
-               server->catalog != NULL;
+               server->auto_busy || server->beat_busy || server->catalog != NULL ||
+               server->reload.busy;
     case ENDING_CLOSING:
-        return server->store != NULL || ending_has_open_target(server);
+        return server->store != NULL || server->retiring || ending_has_open_target(server);
     case ENDING_FLUSHING:
         return server->sink != NULL;
     case ENDING_ENDED:
@@ -180,6 +182,8 @@ static void ending_drain(struct server *server)
     }
     if (server->bringup_busy)
         bringup_stop(&server->bringup);
+    if (server->auto_busy)
+        auto_migrate_stop(&server->auto_migrate);
 }
 
 /* The bring-up uses the catalog, and requests wait for its reindexes. */
@@ -192,7 +196,51 @@ static void ending_close_catalog(struct server *server)
     catalog_close(server->catalog, &server->catalog_op);
 }
 
+static void ending_on_beat_stopped(struct beat *beat)
+{
+    struct server *server = container_of(beat, struct server, beat);
+
+    server->beat_busy = false;
+    ending_advance(server);
+}
+
+/* Whoever says goodbye has no run left. */
+static void ending_stop_beat(struct server *server)
+{
+    if (!server->beat_busy || server->beat_stopping || server->engine_busy)
+        return;
+    server->beat_stopping = true;
+    beat_stop(&server->beat, ending_on_beat_stopped);
+}
+
 /* --- closing --- */
+
+static void ending_on_retired(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, retire_op);
+
+    (void)rc;
+    server->retiring = false;
+    ending_advance(server);
+}
+
+/* The engine has the last reference to its registry; freeing 100,000 migrations would keep the
+ * loop, so a thread does it. */
+static void ending_free_engine(struct server *server)
+{
+    struct retire *retire = retire_create(server->loop);
+
+    if (retire != NULL && server->engine.registry != NULL)
+        retire_add(retire, registry_ref(server->engine.registry));
+    engine_unlisten(&server->event_log);
+    engine_free(&server->engine);
+    server->engine_made = false;
+    if (retire == NULL)
+        return;
+    server->retiring = true;
+    op_init(&server->retire_op, ending_on_retired);
+    retire_close(retire, &server->retire_op);
+}
 
 static void ending_on_store_closed(struct op *op, int rc)
 {
@@ -216,13 +264,12 @@ static void ending_close(struct server *server)
 {
     sched_stop_timer(loop_sched(server->loop), &server->abort_timer);
     ending_move(server, ENDING_CLOSING);
+    server_metrics_stop(server);
     api_free(server->api);
     server->api = NULL;
-    if (server->engine_made) {
-        engine_unlisten(&server->event_log);
-        engine_free(&server->engine);
-        server->engine_made = false;
-    }
+    reload_free(&server->reload);
+    if (server->engine_made)
+        ending_free_engine(server);
     for (size_t i = 0; i < server->target_count; i++) {
         struct server_target *target = &server->targets[i];
 
@@ -259,6 +306,7 @@ static void ending_flush(struct server *server)
     server->targets = NULL;
     server->target_count = 0;
     log_write(LOG_INFO, "stopped", LOG_INT("longest_loop_us", loop_take_longest_us(server->loop)),
+              LOG_INT("longest_loop_cpu_us", loop_take_longest_cpu_us(server->loop)),
               LOG_INT("log_lines_dropped",
                       log_dropped() + (server->sink != NULL ? sink_dropped(server->sink) : 0)));
     log_set_sink(NULL, NULL);
@@ -274,6 +322,7 @@ static void ending_advance(struct server *server)
 
     if (state == ENDING_DRAINING) {
         ending_close_catalog(server);
+        ending_stop_beat(server);
         if (server->hurried && !server->engine_busy && server->http != NULL &&
             !server->abort_timer.armed)
             sched_start_timer(loop_sched(server->loop), &server->abort_timer, ABORT_AFTER_MS);
@@ -290,12 +339,26 @@ static void ending_advance(struct server *server)
         ending_advance(server);
 }
 
+void ending_on_auto_stopped(struct auto_migrate *auto_migrate)
+{
+    struct server *server = container_of(auto_migrate, struct server, auto_migrate);
+
+    server->auto_busy = false;
+    ending_advance(server);
+}
+
 void ending_on_bringup_stopped(struct bringup *bringup)
 {
     struct server *server = container_of(bringup, struct server, bringup);
 
     server->bringup_busy = false;
     ending_advance(server);
+}
+
+void ending_on_reload_over(struct server *server)
+{
+    if (ending_has_begun(server))
+        ending_advance(server);
 }
 
 /* --- */

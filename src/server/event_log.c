@@ -11,6 +11,8 @@ static const char *event_log_message(const struct run_event *event)
         return "migration queued";
     case RUN_EVENT_RUNNING:
         return "migration running";
+    case RUN_EVENT_ATTEMPT:
+        return "migration is tried again";
     case RUN_EVENT_APPLIED:
         return is_undo ? "migration undone" : "migration applied";
     case RUN_EVENT_SKIPPED:
@@ -29,6 +31,8 @@ static enum log_level event_log_level(enum run_event_kind kind)
 {
     if (kind == RUN_EVENT_FAILED)
         return LOG_ERROR;
+    if (kind == RUN_EVENT_ATTEMPT)
+        return LOG_WARN;
     if (kind == RUN_EVENT_QUEUED || kind == RUN_EVENT_RUNNING || kind == RUN_EVENT_SKIPPED)
         return LOG_DEBUG;
     return LOG_INFO;
@@ -41,7 +45,9 @@ static struct log_field event_log_text(const char *key, const char *text)
 
 static void event_log_on_event(struct engine_listener *listener, const struct run_event *event)
 {
+    const struct store_caller *caller = &event->run->request->caller;
     const struct migration *migration = event->migration;
+    bool is_attempt = event->kind == RUN_EVENT_ATTEMPT;
     enum log_level level = event_log_level(event->kind);
 
     (void)listener;
@@ -49,15 +55,22 @@ static void event_log_on_event(struct engine_listener *listener, const struct ru
         return;
     if (migration == NULL) {
         log_write(level, event_log_message(event), LOG_STR("run_id", event->run->id),
-                  LOG_INT("lanes", event->run->lane_count));
+                  LOG_INT("lanes", event->run->lane_count),
+                  event_log_text("request_id", caller->request_id),
+                  event_log_text("trace_id", caller->trace_id),
+                  event_log_text("span_id", caller->span_id));
         return;
     }
     log_write(level, event_log_message(event), LOG_STR("run_id", event->run->id),
               LOG_STR("migration", migration->id), LOG_STR("connection", migration->connection),
               event_log_text("schema", event->schema), LOG_INT("attempts", event->attempts),
               LOG_INT("duration_ms", event->duration_ms),
+              event_log_text("reason", is_attempt ? run_event_reason(event->err) : NULL),
               event_log_text("sqlstate", event->err != NULL ? event->err->sqlstate : NULL),
-              event_log_text("error", event->err != NULL ? err_text(event->err) : NULL));
+              event_log_text("error", event->err != NULL ? err_text(event->err) : NULL),
+              event_log_text("request_id", caller->request_id),
+              event_log_text("trace_id", caller->trace_id),
+              event_log_text("span_id", caller->span_id));
 }
 
 void event_log_start(struct engine_listener *listener, struct engine *engine)

@@ -4,17 +4,19 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/files.h"
+#include "io/work.h"
 #include "server/event_log.h"
 #include "server/server_internal.h"
 
 enum {
     LOG_QUEUE_MAX = 4 * 1024 * 1024,
-    SPARE_FILES = 256, /* beside client connections: databases, files, the loop's own */
+    SPARE_FILES = 128, /* beside connections: files, cancel requests, the loop's own */
+    CLIENTS_MIN = 16,
     MAX_HEADERS = 16 * 1024,
     IDLE_TIMEOUT_MS = 120 * 1000,
     WRITE_TIMEOUT_MS = 60 * 1000,
@@ -38,6 +40,13 @@ static bool server_state_ready(void *arg)
     return bringup_is_ready(&server->bringup);
 }
 
+static void server_on_interrupted(void *arg)
+{
+    struct server *server = arg;
+
+    bringup_compare(&server->bringup);
+}
+
 static bool server_is_stopping(void *arg)
 {
     return ending_has_begun(arg);
@@ -54,39 +63,50 @@ static int server_reindex(void *arg, struct op *op, struct api_reindex_result *o
 
 /* --- process --- */
 
-/* As many open files as the connections may need, within what the system allows. */
-static void server_raise_files(const struct config *config)
+/* How many client connections the open files leave room for, beside those to databases. */
+static size_t server_fit_files(const struct config *config)
 {
-    rlim_t wanted = config->http_max_connections + SPARE_FILES;
-    struct rlimit limit;
+    uint64_t others = SPARE_FILES, allowed = files_raise_limit();
+    size_t clients = config->http_max_connections;
 
+    if (config->state == CONFIG_STATE_POSTGRESQL)
+        others += config->pool.max_open_conns;
     for (size_t i = 0; i < config->connection_count; i++)
-        wanted += config->connections[i].max_open_conns;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted)
-        log_write(LOG_WARN, "fewer open files allowed than connections may need",
-                  LOG_INT("allowed", limit.rlim_cur), LOG_INT("needed", wanted));
+        others += config->connections[i].max_open_conns;
+    if (allowed >= others + clients)
+        return clients;
+    clients = clients < CLIENTS_MIN ? clients : CLIENTS_MIN;
+    if (allowed > others + clients)
+        clients = (size_t)(allowed - others);
+    log_write(LOG_WARN,
+              "the limit of open files (ulimit -n) is too low for BFM_HTTP_MAX_CONNECTIONS and the "
+              "pools: fewer HTTP connections are accepted",
+              LOG_INT("allowed", allowed), LOG_INT("needed", others + config->http_max_connections),
+              LOG_INT("http_connections", clients));
+    return clients;
 }
 
-static void server_prepare_process(const struct config *config)
+static void server_prepare_process(struct server *server)
 {
+    const struct config *config = server->config;
+
     signal(SIGPIPE, SIG_IGN);
     setenv("UV_THREADPOOL_SIZE", "16", 0); /* read at the loop's first use of a thread */
     log_configure(config->log_level, config->log_format);
     for (size_t i = 0; i < config->warnings.count; i++)
         log_write(LOG_WARN, "configuration", LOG_STR("warning", config->warnings.lines[i]));
-    server_raise_files(config);
-    fflush(stdout);
+    server->max_connections = server_fit_files(config);
+    fflush(stdout); /* what comes later goes around stdio */
 }
 
 /* --- parts, in the order in which they need each other --- */
 
 static void server_on_signal(void *arg, int signum)
 {
-    ending_on_signal(arg, signum);
+    if (signum == SIGHUP)
+        reload_start(arg);
+    else
+        ending_on_signal(arg, signum);
 }
 
 static int server_make_log(struct server *server, struct err *err)
@@ -101,11 +121,20 @@ static int server_make_log(struct server *server, struct err *err)
     return 0;
 }
 
+static int server_work(void *arg, struct op *op, int (*fn)(void *arg, struct err *err),
+                       void *fn_arg)
+{
+    return work_start(arg, op, fn, fn_arg);
+}
+
 static int server_make_engine(struct server *server, struct err *err)
 {
     const struct engine_config engine = {.lock_wait_ms = server->config->lock_wait_ms,
+                                         .work = server_work,
+                                         .work_arg = server->loop,
                                          .settle_retry_ms = SETTLE_RETRY_MS,
-                                         .settle_give_up_ms = server->config->state_wait_ms};
+                                         .settle_give_up_ms = server->config->state_wait_ms,
+                                         .server_id = server->id};
     const struct catalog_config catalog = {.loop = server->loop,
                                            .engine = &server->engine,
                                            .root = server->config->sfm_path,
@@ -114,13 +143,24 @@ static int server_make_engine(struct server *server, struct err *err)
 
     if (rc != 0)
         return rc;
+    beat_make_server_id(server->id);
     engine_init(&server->engine, loop_sched(server->loop), server->store, &engine);
     server->engine_made = true;
     event_log_start(&server->event_log, &server->engine);
+    server_metrics_start(server);
     rc = server_make_targets(server, err);
     if (rc != 0)
         return rc;
     return catalog_create(&catalog, &server->catalog, err);
+}
+
+static struct api_hooks server_hooks(struct server *server)
+{
+    return (struct api_hooks){.arg = server,
+                              .reindex = server_reindex,
+                              .health = server_health,
+                              .state_ready = server_state_ready,
+                              .stopping = server_is_stopping};
 }
 
 static int server_make_api(struct server *server, struct err *err)
@@ -131,6 +171,7 @@ static int server_make_api(struct server *server, struct err *err)
         .engine = &server->engine,
         .store = server->store,
         .token = config->api_token,
+        .tokens = config->tokens,
         .cors_allowed_origins = config->cors_allowed_origins,
         .frontend_path = config->frontend_path,
         .frontend_api_url = config->frontend_api_url,
@@ -139,11 +180,9 @@ static int server_make_api(struct server *server, struct err *err)
         .frontend_username = config->frontend_username,
         .frontend_password = config->frontend_password,
         .access_log_level = config->access_log_level,
-        .hooks = {.arg = server,
-                  .reindex = server_reindex,
-                  .health = server_health,
-                  .state_ready = server_state_ready,
-                  .stopping = server_is_stopping},
+        .metrics = server->metrics.on ? &server->metrics.all : NULL,
+        .metrics_open = !config->metrics_auth,
+        .hooks = server_hooks(server),
     };
 
     return api_create(&api, &server->api, err);
@@ -159,8 +198,10 @@ static int server_listen(struct server *server, struct err *err)
                                      .request_timeout_ms = config->http_request_timeout_ms,
                                      .idle_timeout_ms = IDLE_TIMEOUT_MS,
                                      .write_timeout_ms = WRITE_TIMEOUT_MS,
-                                     .max_connections = config->http_max_connections,
-                                     .max_write_queue = WRITE_QUEUE_MAX};
+                                     .max_connections = server->max_connections,
+                                     .max_write_queue = WRITE_QUEUE_MAX,
+                                     .keepalive = config->keepalive,
+                                     .begin = api_begin};
     int rc = http_server_start(server->loop, &http, api_handle, api_access, server->api,
                                &server->http, err);
 
@@ -169,6 +210,26 @@ static int server_listen(struct server *server, struct err *err)
     log_write(LOG_INFO, "listening", LOG_INT("port", http_server_port(server->http)),
               LOG_STR("version", BFM_VERSION));
     return 0;
+}
+
+static void server_start_auto_migrate(struct server *server)
+{
+    const struct ops ops = {server->loop, &server->engine, server->store, server_hooks(server)};
+
+    if (!server->config->auto_migrate)
+        return;
+    server->auto_busy = true;
+    auto_migrate_start(&server->auto_migrate, &ops, server->config, ending_on_auto_stopped);
+}
+
+static void server_start_beat(struct server *server)
+{
+    const struct beat_hooks hooks = {
+        .arg = server, .may = server_state_ready, .on_interrupted = server_on_interrupted};
+
+    server->beat_busy = true;
+    beat_start(&server->beat, server->store, loop_sched(server->loop), server->id,
+               server->config->runs_keep_ms, &hooks);
 }
 
 static int server_make(struct server *server, struct err *err)
@@ -188,6 +249,8 @@ static int server_make(struct server *server, struct err *err)
                   server->config->state == CONFIG_STATE_SQLITE ? server->config->state_db_path
                                                                : NULL,
                   ending_on_bringup_stopped);
+    server_start_beat(server);
+    server_start_auto_migrate(server);
     return 0;
 }
 
@@ -207,7 +270,7 @@ int server_run(const struct config *config)
     if (server == NULL)
         return ERR_NOMEM;
     server->config = config;
-    server_prepare_process(config);
+    server_prepare_process(server);
     server->loop = loop_create();
     if (server->loop == NULL) {
         server_report(&(struct err){.code = ERR_NOMEM});

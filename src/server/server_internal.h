@@ -7,9 +7,13 @@
 #include "io/signals.h"
 #include "io/sink.h"
 #include "migrate/engine.h"
+#include "server/auto_migrate.h"
+#include "server/beat.h"
 #include "server/bringup.h"
 #include "server/catalog.h"
 #include "server/config.h"
+#include "server/metrics.h"
+#include "server/reload.h"
 
 /* A connection and the op that closes it. */
 struct server_target {
@@ -29,21 +33,31 @@ struct server {
     struct server_target *targets;
     size_t target_count;
     struct engine_listener event_log;
+    struct server_metrics metrics;
     struct catalog *catalog;
     struct bringup bringup;
+    struct beat beat;
+    struct auto_migrate auto_migrate;
+    char id[40]; /* in the state database */
     struct api *api;
     struct http_server *http;
+    size_t max_connections; /* of it: as configured, or what the open files leave room for */
+    struct reload reload;
     int rc; /* why it could not start */
 
     /* ending.c */
     struct sm ending;
-    struct op http_op, catalog_op, store_op, sink_op;
+    struct op http_op, catalog_op, retire_op, store_op, sink_op;
     struct timer hurry_timer, abort_timer, give_up_timer;
     unsigned signals_seen;
     bool engine_made;  /* engine_init() was called and engine_free() not yet */
     bool engine_busy;  /* runs are under way */
     bool bringup_busy; /* it was started and has not stopped */
+    bool auto_busy;    /* likewise, these two */
+    bool beat_busy;
+    bool beat_stopping;
     bool catalog_closing;
+    bool retiring; /* the last registry is being freed */
     bool hurried;
 };
 
@@ -60,5 +74,7 @@ void ending_on_signal(struct server *server, int signum);
 bool ending_has_begun(const struct server *server);
 bool ending_is_complete(const struct server *server);
 void ending_on_bringup_stopped(struct bringup *bringup);
+void ending_on_auto_stopped(struct auto_migrate *auto_migrate);
+void ending_on_reload_over(struct server *server);
 
 #endif

@@ -4,10 +4,6 @@
 #include "store/postgresql.h"
 #include "store/sqlite.h"
 
-enum {
-    CONNECT_TIMEOUT_MS = 10 * 1000,
-};
-
 /* The pool's settings, the address left out. */
 static struct pg_settings server_pool(const struct config *config, unsigned max_open,
                                       const char *application_name)
@@ -17,7 +13,28 @@ static struct pg_settings server_pool(const struct config *config, unsigned max_
                                 .max_idle = config->pool.max_idle_conns,
                                 .max_lifetime_ms = config->pool.max_lifetime_ms,
                                 .max_idle_time_ms = config->pool.max_idle_time_ms,
-                                .connect_timeout_ms = CONNECT_TIMEOUT_MS};
+                                .connect_timeout_ms = config->connect_timeout_ms,
+                                .keepalive = config->keepalive};
+}
+
+/* The session of the locks is one of those that are allowed; a single one is needed for the rest.
+ */
+static int server_make_postgresql_store(struct server *server, struct pg_settings *settings,
+                                        struct err *err)
+{
+    const struct config *config = server->config;
+    bool locks = config->state_advisory_locks && settings->max_open > 1;
+
+    if (config->state_advisory_locks && !locks)
+        log_write(LOG_WARN, "no advisory locks are taken in the state database, as one connection "
+                            "is allowed: older servers must not run migrations at the same time");
+    if (locks)
+        settings->max_open--;
+    server->store = store_postgresql_create(server->loop, settings, config->state_schema);
+    if (server->store == NULL ||
+        (locks && store_postgresql_use_locks(server->store, settings) != 0))
+        return err_set(err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));
+    return 0;
 }
 
 int server_make_store(struct server *server, struct err *err)
@@ -34,7 +51,7 @@ int server_make_store(struct server *server, struct err *err)
         settings.password = config->state_password;
         settings.database = config->state_database;
         settings.sslmode = config->state_sslmode;
-        server->store = store_postgresql_create(server->loop, &settings, config->state_schema);
+        return server_make_postgresql_store(server, &settings, err);
     }
     if (server->store == NULL)
         return err_set(err, ERR_NOMEM, "%s", err_code_text(ERR_NOMEM));

@@ -250,6 +250,33 @@ static void test_it_notices_an_outage_and_its_end(void **state)
     stop();
 }
 
+/* A database that answers without its tables gets them again; clients are told which and why. */
+static void test_lost_tables_are_made_again(void **state)
+{
+    (void)state;
+    start();
+    run_for(1000);
+    world.ping_rc = ERR_NOT_FOUND;
+    world.prepare_rc = ERR_STORE;
+    run_for(1000);
+    assert_false(bringup_is_ready(&bringup));
+    assert_string_equal(bringup_reason(&bringup), err_code_text(ERR_NOT_FOUND));
+    assert_int_equal(world.prepares, 2);
+    run_for(300); /* tried again, and the reason is still the first one */
+    assert_int_equal(world.prepares, 3);
+    assert_string_equal(bringup_reason(&bringup), err_code_text(ERR_NOT_FOUND));
+    world.ping_rc = world.prepare_rc = 0;
+    run_for(400);
+    assert_true(bringup_is_ready(&bringup));
+    assert_null(bringup_reason(&bringup));
+    assert_int_equal(world.syncs, 2);
+    assert_int_equal(world.reconciles, 2);
+    world.ping_rc = ERR_STORE;
+    run_for(2000);
+    assert_string_equal(bringup_reason(&bringup), "the state database is not reachable");
+    stop();
+}
+
 static void test_no_answer_is_an_outage(void **state)
 {
     (void)state;
@@ -276,6 +303,55 @@ static void test_a_failed_comparison_is_repeated(void **state)
     world.reconcile_rc = 0;
     run_for(5000);
     assert_true(bringup_is_ready(&bringup));
+    stop();
+}
+
+static void test_journals_are_compared_once_more(void **state)
+{
+    (void)state;
+    start();
+    run_for(1000);
+    bringup_compare(&bringup);
+    bringup_compare(&bringup);
+    assert_int_equal(world.reconciles, 1); /* not from inside */
+    run_for(0);
+    assert_int_equal(world.reconciles, 2);
+    run_for(10000);
+    assert_int_equal(world.reconciles, 2);
+    assert_int_equal(world.pings, 5);
+    world.ping_rc = HANG; /* as soon as that is over */
+    run_for(2000);
+    bringup_compare(&bringup);
+    run_for(500);
+    assert_int_equal(world.reconciles, 2);
+    world.ping_rc = ERR_STORE; /* away: with all the rest when it is back */
+    run_for(10000);
+    assert_int_equal(world.reconciles, 2);
+    world.ping_rc = 0;
+    run_for(10000);
+    assert_int_equal(world.reconciles, 3);
+    bringup_compare(&bringup);
+    stop();
+    assert_int_equal(world.reconciles, 3);
+}
+
+/* Never two at once: what was found while one is under way is for the next. */
+static void test_a_comparison_waits_for_another(void **state)
+{
+    (void)state;
+    world.reconcile_rc = HANG;
+    start();
+    run_for(1000);
+    assert_int_equal(world.reconciles, 1);
+    bringup_compare(&bringup);
+    run_for(5000);
+    assert_int_equal(world.reconciles, 1);
+    world.reconcile_rc = 0;
+    sched_defer(&world.sched, &world.reconcile_task);
+    run_for(0);
+    assert_int_equal(world.reconciles, 2);
+    run_for(5000);
+    assert_int_equal(world.reconciles, 2);
     stop();
 }
 
@@ -317,8 +393,11 @@ int main(void)
         cmocka_unit_test_setup(test_a_tree_that_cannot_be_read_does_not_stop_it, set_up),
         cmocka_unit_test_setup(test_a_failed_sync_prepares_again, set_up),
         cmocka_unit_test_setup(test_it_notices_an_outage_and_its_end, set_up),
+        cmocka_unit_test_setup(test_lost_tables_are_made_again, set_up),
         cmocka_unit_test_setup(test_no_answer_is_an_outage, set_up),
         cmocka_unit_test_setup(test_a_failed_comparison_is_repeated, set_up),
+        cmocka_unit_test_setup(test_journals_are_compared_once_more, set_up),
+        cmocka_unit_test_setup(test_a_comparison_waits_for_another, set_up),
         cmocka_unit_test_setup(test_stop_in_every_state, set_up),
     };
 

@@ -127,6 +127,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.lock_wait_ms, 30000);
     assert_int_equal(config.shutdown_timeout_ms, 30000);
     assert_int_equal(config.state_wait_ms, 60000);
+    assert_int_equal(config.runs_keep_ms, 90 * 86400000LL);
     assert_int_equal(config.pool.max_open_conns, 8);
     assert_int_equal(config.pool.max_idle_conns, 2);
     assert_int_equal(config.pool.max_lifetime_ms, 3 * 60000);
@@ -148,7 +149,10 @@ static void test_values(void **state)
                                 "BFM_REINDEX_INTERVAL_MINUTES=0.5", "BFM_LOCK_WAIT=0",
                                 "BFM_SHUTDOWN_TIMEOUT=250ms", "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS=7",
                                 "BFM_CORS_ALLOWED_ORIGINS=https://a.example, http://b.example:8080",
-                                "BFM_APP_MODE=Test", "BFM_STATE_DB_PATH=/x/y.db"));
+                                "BFM_APP_MODE=Test", "BFM_STATE_DB_PATH=/x/y.db", "BFM_METRICS=off",
+                                "BFM_METRICS_AUTH=no"));
+    assert_false(config.metrics);
+    assert_false(config.metrics_auth);
     assert_string_equal(config.http_host, "::1");
     assert_int_equal(config.http_port, 1);
     assert_int_equal(config.http_max_body, 2 * 1024 * 1024);
@@ -170,6 +174,8 @@ static void test_bad_values_are_refused(void **state)
     static const char *const settings[] = {
         "BFM_HTTP_PORT=0",
         "BFM_HTTP_PORT=65536",
+        "BFM_METRICS=sometimes",
+        "BFM_METRICS_AUTH=basic",
         "BFM_HTTP_PORT=70 70",
         "BFM_HTTP_PORT=+70",
         "BFM_HTTP_PORT=99999999999999999999999",
@@ -186,6 +192,14 @@ static void test_bad_values_are_refused(void **state)
         "BFM_LOCK_WAIT=-1s",
         "BFM_LOCK_WAIT=25h",
         "BFM_SHUTDOWN_TIMEOUT=soon",
+        "BFM_RUNS_KEEP=90",
+        "BFM_RUNS_KEEP=-1d",
+        "BFM_RUNS_KEEP=1.5d",
+        "BFM_RUNS_KEEP=d",
+        "BFM_RUNS_KEEP=23h",
+        "BFM_RUNS_KEEP=3651d",
+        "BFM_RUNS_KEEP=87601h",
+        "BFM_RUNS_KEEP=99999999999999999999d",
         "BFM_STATE_BACKEND=mysql",
         "BFM_STATE_BACKEND=oracle",
         "BFM_STATE_DB_PORT=x",
@@ -218,7 +232,6 @@ static void test_what_is_not_built_in_is_warned_about(void **state)
         "BFM_GRPC_PORT=9091",
         "BFM_GRPC_AUTH=off",
         "BFM_QUEUE_ENABLED=true",
-        "BFM_AUTO_MIGRATE= Yes ",
         "BFM_FRONTEND_EXPOSE_TOKEN=true",
         "BFM_REINDEX_INTERVAL_MINUTES=often",
         "BFM_REINDEX_INTERVAL_MINUTES=0",
@@ -227,7 +240,7 @@ static void test_what_is_not_built_in_is_warned_about(void **state)
         "CORE_BACKEND=postgresql", /* without a host; the warning names CORE_DB_HOST */
     };
     static const char *const fine[] = {
-        "BFM_QUEUE_ENABLED=yes", "BFM_AUTO_MIGRATE=off",          "BFM_LOG_LEVEL=chatty",
+        "BFM_QUEUE_ENABLED=yes", "BFM_AUTO_MIGRATE= Yes ",        "BFM_LOG_LEVEL=chatty",
         "BFM_LOG_FORMAT=xml",    "BFM_QUEUE_KAFKA_HOST=k",        "BFM_GRPC_AUTH=on",
         "BFM_APP_MODE=TEST",     "BFM_FRONTEND_API_URL=/x",       "BFM_STATE_BACKEND=postgres",
         "BFM_HTTP_PORT=",        "BFM_CORS_ALLOWED_ORIGINS=none",
@@ -240,6 +253,25 @@ static void test_what_is_not_built_in_is_warned_about(void **state)
         expect_fine(fine[i]);
 }
 
+static void test_how_long_runs_are_kept(void **state)
+{
+    static const struct {
+        const char *setting;
+        uint64_t ms;
+    } settings[] = {
+        {"BFM_RUNS_KEEP=0", 0},          {"BFM_RUNS_KEEP=0d", 0},
+        {"BFM_RUNS_KEEP=1d", 86400000},  {"BFM_RUNS_KEEP= 3650d ", 3650 * UINT64_C(86400000)},
+        {"BFM_RUNS_KEEP=24h", 86400000}, {"BFM_RUNS_KEEP=36h30m", 131400000}};
+    struct config config;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        expect_loaded(&config, LOAD(&config, settings[i].setting));
+        assert_int_equal(config.runs_keep_ms, settings[i].ms);
+        config_free(&config);
+    }
+}
+
 static int load_exactly(struct config *config, const char *const *strings)
 {
     struct env env;
@@ -249,6 +281,40 @@ static int load_exactly(struct config *config, const char *const *strings)
     rc = config_load(config, &env, read_fake);
     env_free(&env);
     return rc;
+}
+
+static void test_auto_migrate(void **state)
+{
+    static const struct {
+        const char *on, *interval, *rounds;
+        bool is_on;
+        uint64_t interval_ms;
+        unsigned round_count;
+    } cases[] = {
+        {"BFM_AUTO_MIGRATE=", "X=", "X=", false, 5000, 24},
+        {"BFM_AUTO_MIGRATE= On ", "BFM_AUTO_MIGRATE_RETRY_INTERVAL=1m30s",
+         "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS=3", true, 90000, 3},
+        {"BFM_AUTO_MIGRATE=1", "BFM_AUTO_MIGRATE_RETRY_INTERVAL=0",
+         "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS=3", true, 0, 1},
+        {"BFM_AUTO_MIGRATE=y", "BFM_AUTO_MIGRATE_RETRY_INTERVAL=-5s",
+         "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS=x", false, 0, 1},
+        {"BFM_AUTO_MIGRATE=TRUE", "BFM_AUTO_MIGRATE_RETRY_INTERVAL=soon",
+         "BFM_AUTO_MIGRATE_RETRY_MAX_ROUNDS=0", true, 5000, 24},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *const strings[] = {"BFM_API_TOKEN=t", "BFM_STATE_BACKEND=sqlite",
+                                       cases[i].on,       cases[i].interval,
+                                       cases[i].rounds,   NULL};
+        struct config config;
+
+        assert_int_equal(load_exactly(&config, strings), 0);
+        assert_int_equal(config.auto_migrate, cases[i].is_on);
+        assert_int_equal(config.auto_migrate_interval_ms, cases[i].interval_ms);
+        assert_int_equal(config.auto_migrate_rounds, cases[i].round_count);
+        config_free(&config);
+    }
 }
 
 static void test_all_errors_at_once(void **state)
@@ -412,6 +478,8 @@ int main(void)
         cmocka_unit_test(test_what_is_not_built_in_is_warned_about),
         cmocka_unit_test(test_unknown_names_are_warned_about),
         cmocka_unit_test(test_state_backend_typo_is_one_error),
+        cmocka_unit_test(test_how_long_runs_are_kept),
+        cmocka_unit_test(test_auto_migrate),
         cmocka_unit_test(test_all_errors_at_once),
         cmocka_unit_test(test_secrets_from_files),
         cmocka_unit_test(test_bad_secret_files),
