@@ -278,7 +278,9 @@ static void test_server_is_full(void **state)
     world->settings.password = NULL;
     reopen(world);
     run_clients(world, false);
-    assert_in_range(stats_of(world->pool).open, 1, 2);
+    while (stats_of(world->pool).open > 2) /* tries that are refused are open until then */
+        wait_ms(world->loop, 1);
+    assert_true(stats_of(world->pool).open > 0);
     close_pool(world->loop, world->pool);
     side_ask(world, "DROP DATABASE %s WITH (FORCE)", database);
     side_ask(world, "DROP ROLE bfm_plain");

@@ -217,6 +217,17 @@ def test_targets_that_do_not_answer(start_bfm, tree, connection_env, private_pos
     assert private_postgres.query(database, "SELECT to_regclass('core.t')") == [(None,)]
 
 
+def test_a_state_that_does_not_answer(start_bfm, tree, private_postgres, state_env):
+    """Nobody can be told goodbye: the server does not wait long for that."""
+    state = private_postgres.create_database()
+    bfm = start_bfm({**state_env(private_postgres, state), "BFM_SHUTDOWN_TIMEOUT": "300ms"}, tree=tree)
+    wait_until(lambda: private_postgres.query(state, "SELECT count(*) FROM bfm_servers")[0][0] == 1, what="a beat")
+    private_postgres.pause()
+    bfm.signal(signal.SIGTERM)
+    assert bfm.wait_exit(60) == 0, bfm.describe()
+    bfm.check_output()
+
+
 def test_a_target_that_freezes_in_the_middle_of_a_statement(start_bfm, tree, connection_env, private_postgres):
     """The cancel is taken and nothing is said, so nobody knows what became of the statement: the end is forced and
     says so, and the journal tells the next server."""

@@ -204,6 +204,46 @@ def test_an_emptied_state_database_is_repaired_on_request(start_bfm, tree, world
     assert finish(bfm, ["a", "b"], 2)["applied"] == []
 
 
+def test_a_dropped_state_table_is_made_again(start_bfm, tree, world, postgres, database):
+    """While the server runs and its database answers everything else."""
+    bfm = start_bfm(world, tree=tree)
+    finish(bfm, ["a", "b"], 2)
+    state = sqlite3.connect(bfm.env["BFM_STATE_DB_PATH"], timeout=20)
+    state.execute("DROP TABLE migrations_executions")
+    state.close()
+    line = bfm.wait_log(lambda line: line["msg"] == "state database is away")
+    assert "migrations_executions" in line["error"], line
+    wait_until(lambda: bfm.client.get("/health").status == 200, what="the table to be there again")
+    wait_until(lambda: executions(bfm, step_id(2)) == {"a": True, "b": True}, what="what ran to be known again")
+    assert finish(bfm, ["a", "b"], 2)["applied"] == []
+    check_all(bfm, postgres, database, ["a", "b"], 2)
+
+
+def test_a_state_table_that_cannot_be_made_again_is_named(start_bfm, tree, away_env, durable_postgres, postgres,
+                                                          database):
+    """A role that may use tables and not make them: an administrator has to act, and is told."""
+    durable_postgres.query("canary_state", "CREATE ROLE lesser LOGIN PASSWORD %s", (durable_postgres.password,))
+    bfm = start_bfm(away_env, tree=tree)
+    finish(bfm, ["a"], 2)
+    bfm.stop()
+    durable_postgres.query("canary_state", "GRANT ALL ON ALL TABLES IN SCHEMA public TO lesser;"
+                           "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO lesser;"
+                           "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    bfm.set_env({"BFM_STATE_DB_USERNAME": "lesser"})
+    bfm.start()
+    assert bfm.client.get("/health").status == 200
+    durable_postgres.query("canary_state", "DROP TABLE public.migrations_list CASCADE")
+    wait_until(lambda: bfm.client.get("/health").status == 503, what="the loss to be seen")
+    bfm.wait_log(lambda line: line["msg"] == "state database cannot be used yet")
+    health = bfm.client.get("/health")
+    assert health.status == 503 and health.json["status"] == "unhealthy", health
+    assert "migrations_list" in health.text and "may create tables" in health.text
+    expect_no_leak(health.text, durable_postgres)
+    durable_postgres.query("canary_state", "GRANT CREATE ON SCHEMA public TO lesser")
+    wait_until(lambda: bfm.client.get("/health").status == 200, what="the table to be there again")
+    wait_until(lambda: executions(bfm, step_id(2)) == {"a": True}, what="what ran to be known again")
+
+
 def test_an_emptied_state_database_does_not_repeat_anything(start_bfm, tree, world, postgres, database):
     """Without a reconcile: the target itself says that it was done."""
     bfm = start_bfm(world, tree=tree)
