@@ -10,7 +10,6 @@
 #include "migrate/adoption.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "base/sm.h"

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "migrate/place.h"
 #include "migrate/reconcile_internal.h"
 

@@ -78,11 +78,11 @@ struct run_full {
 
     /* lanes under way */
     size_t next_lane, active, limit;
-    struct list lanes;  /* struct lane */
+    struct list lanes;     /* struct lane */
     struct map plans;      /* bits -> struct run_plan */
     struct run_plan *made; /* for next_lane, NULL if it shares one or there was no memory */
     bool plan_asked;       /* next_lane's plan was looked for */
-    bool did_something; /* a step reached a target */
+    bool did_something;    /* a step reached a target */
 
     /* skipped steps, written after the answer */
     struct store_record *skips;

@@ -30,7 +30,8 @@ void catalog_report_names(const struct registry *registry)
                   LOG_STR("warning", registry->doubts[i].text));
     if (registry->stray_count > 0)
         log_write(LOG_WARN, "files are not named like migrations and are passed over",
-                  LOG_INT("count", registry->stray_count), LOG_STR("first", registry->strays[0].path),
+                  LOG_INT("count", registry->stray_count),
+                  LOG_STR("first", registry->strays[0].path),
                   LOG_STR("reason", registry->strays[0].text));
 }
 
