@@ -2,6 +2,10 @@
 
 #include "api/ops_request.h"
 
+enum {
+    RUNS_READS_MAX = 20, /* for one page */
+};
+
 /* A row may be older than what is known here. */
 static void runs_refresh(const struct ops *ops, struct store_run *row)
 {
@@ -21,23 +25,65 @@ static void runs_refresh(const struct ops *ops, struct store_run *row)
     row->ended_at_us = run_has_ended(run) ? run->ended_us : 0;
 }
 
+static int runs_read(struct ops_runs *runs)
+{
+    struct store *store = runs->ops->store;
+
+    runs->reads++;
+    return store->ops->get_runs(store, &runs->step, &runs->filter, runs->limit + 1, &runs->found);
+}
+
+/* Keeps what the grant sees, up to one more than the page has room for. */
+static int runs_keep(struct ops_runs *runs)
+{
+    size_t before = runs->count;
+
+    for (size_t i = 0; i < runs->found.count; i++)
+        if (runs->count <= runs->limit &&
+            grant_sees(runs->grant, runs->found.rows[i].connection, NULL))
+            runs->rows[runs->count++] = runs->found.rows[i];
+    runs->filter.before_id = arena_strdup(&runs->arena, runs->found.rows[runs->found.count - 1].id);
+    if (runs->count > before)
+        arena_adopt(&runs->arena, &runs->found.arena);
+    else
+        arena_free(&runs->found.arena);
+    return runs->filter.before_id != NULL ? 0 : ERR_NOMEM;
+}
+
+static void runs_end(struct ops_runs *runs, bool is_cut)
+{
+    if (runs->count > runs->limit) {
+        runs->count = runs->limit;
+        runs->next_cursor = runs->rows[runs->count - 1].id;
+    } else if (is_cut) {
+        runs->next_cursor = runs->filter.before_id;
+    }
+    for (size_t i = 0; i < runs->count; i++)
+        runs_refresh(runs->ops, &runs->rows[i]);
+    op_finish(runs->op, 0);
+}
+
+/* Reads on until the page is full, so that it says nothing of runs that are passed over. */
+static int runs_go_on(struct ops_runs *runs)
+{
+    bool is_cut = runs->found.count > runs->limit;
+
+    if (runs->found.count > 0 && runs_keep(runs) != 0)
+        return op_refuse(&runs->step, ERR_NOMEM, "out of memory");
+    if (is_cut && runs->count <= runs->limit && runs->reads < RUNS_READS_MAX)
+        return runs_read(runs);
+    runs_end(runs, is_cut);
+    return 0;
+}
+
 static void runs_on_step(struct op *step, int rc)
 {
     struct ops_runs *runs = container_of(step, struct ops_runs, step);
 
-    if (rc != 0) {
+    if (rc == 0)
+        rc = runs_go_on(runs);
+    if (rc != 0)
         op_fail(runs->op, &step->err);
-        return;
-    }
-    runs->rows = runs->found.rows;
-    runs->count = runs->found.count;
-    if (runs->count > runs->limit) {
-        runs->count = runs->limit;
-        runs->next_cursor = runs->found.rows[runs->count - 1].id;
-    }
-    for (size_t i = 0; i < runs->count; i++)
-        runs_refresh(runs->ops, &runs->found.rows[i]);
-    op_finish(runs->op, 0);
 }
 
 static void runs_cancel(struct op *op)
@@ -70,16 +116,22 @@ static int runs_check_filter(const struct store_run_filter *filter, const struct
 int ops_runs_start(struct ops *ops, struct op *op, const struct store_run_filter *filter,
                    const struct grant *grant, size_t limit, struct ops_runs *out)
 {
+    struct err err;
     int rc = runs_check_filter(filter, grant, op);
 
     if (rc != 0)
         return rc;
     *out = (struct ops_runs){
-        .next_cursor = "", .ops = ops, .op = op, .filter = *filter, .limit = limit};
+        .next_cursor = "", .ops = ops, .op = op, .filter = *filter, .grant = grant, .limit = limit};
+    arena_init(&out->arena);
     op_init(&out->step, runs_on_step);
-    rc = ops->store->ops->get_runs(ops->store, &out->step, &out->filter, limit + 1, &out->found);
-    if (rc != 0)
-        return op_refuse(op, rc, "%s", err_text(&out->step.err));
+    out->rows = arena_calloc(&out->arena, limit + 1, sizeof(*out->rows));
+    rc = out->rows != NULL ? runs_read(out) : op_refuse(&out->step, ERR_NOMEM, "out of memory");
+    if (rc != 0) {
+        err = out->step.err;
+        ops_runs_free(out);
+        return op_refuse(op, rc, "%s", err_text(&err));
+    }
     op_begin(op, out, runs_cancel);
     return 0;
 }
@@ -87,6 +139,7 @@ int ops_runs_start(struct ops *ops, struct op *op, const struct store_run_filter
 void ops_runs_free(struct ops_runs *runs)
 {
     arena_free(&runs->found.arena);
+    arena_free(&runs->arena);
     *runs = (struct ops_runs){0};
 }
 

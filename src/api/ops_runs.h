@@ -10,10 +10,11 @@ enum {
     OPS_RUNS_MAX = 500,
 };
 
-/* Runs, newest first; a page of `limit` (1 to OPS_RUNS_MAX). ERR_INVALID for a status or kind that
- * there is not. What the filter points to is borrowed until done. */
+/* Runs of the connections that the grant sees, newest first; a page of `limit` (1 to OPS_RUNS_MAX),
+ * or less where few of very many are seen. ERR_INVALID for a status or kind that there is not,
+ * ERR_FORBIDDEN for a connection that is not seen. Filter and grant are borrowed until done. */
 struct ops_runs {
-    const struct store_run *rows;
+    struct store_run *rows;
     size_t count;
     const char *next_cursor; /* "" : there is no more */
 
@@ -22,12 +23,13 @@ struct ops_runs {
     struct op *op;
     struct op step;
     struct store_run_filter filter;
+    const struct grant *grant;
     size_t limit;
+    unsigned reads;
+    struct arena arena;
     struct store_runs found;
 };
 
-/* A connection that the grant does not see is ERR_FORBIDDEN; runs of others are among the rows:
- * whoever shows them asks grant_sees(). */
 int ops_runs_start(struct ops *ops, struct op *op, const struct store_run_filter *filter,
                    const struct grant *grant, size_t limit, struct ops_runs *out);
 void ops_runs_free(struct ops_runs *runs); /* zeroed memory is fine */

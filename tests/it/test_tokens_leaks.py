@@ -125,7 +125,15 @@ def test_runs_of_other_connections_cannot_be_counted(bfm, tree):
     failed_run(bfm, tree)
     refused(client_of(bfm, "core").get("/api/v1/runs?connection=tenants&limit=1"), "core",
             'may not use connection "tenants"')
-    assert client_of(bfm, "core").get("/api/v1/runs").json["items"] == []
+    assert client_of(bfm, "core").get("/api/v1/runs").json == {"items": []}
+    mine = up(bfm.client).json["run_id"]
+    wait_until(lambda: bfm.client.get("/api/v1/runs/" + mine).status == 200, what="the run to be on record")
+    for number in range(3):
+        assert up(bfm.client, "tenants", schemas=["us_1"], target={"version": "20250105000000"}).status == 206
+    wait_until(lambda: len(bfm.client.get("/api/v1/runs?status=failed").json["items"]) == 4, what="four failed runs")
+    page = client_of(bfm, "core").get("/api/v1/runs?limit=1").json  # behind three that are passed over
+    assert [run["run_id"] for run in page["items"]] == [mine] and "next_cursor" not in page, page
+    assert client_of(bfm, "core").get("/api/v1/runs?limit=1&status=failed").json == {"items": []}
 
 
 def test_no_cursor_names_a_row_of_somebody_else(start_bfm, two, tokens_file, tree, postgres, make_database, state_env):  # noqa: F811
