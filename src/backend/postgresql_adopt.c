@@ -104,5 +104,6 @@ int pgb_adopt(struct backend *backend, struct op *op, struct backend_adoption *i
     read->count = count;
     read->put = adopt_put;
     read->take = adopt_take;
+    read->makes_journal = true;
     return pgb_read_start(read);
 }

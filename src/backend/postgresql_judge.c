@@ -40,6 +40,16 @@ void pgb_answer_read(struct pgb_answer *answer, const struct pg_results *results
         strcmp(result_field(answer->failed, PG_DIAG_TABLE_NAME), "journal") == 0;
 }
 
+bool pgb_was_made_meanwhile(const char *sqlstate)
+{
+    static const char *const races[] = {"23505", "42P06", "42P07", "42710"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(races); i++)
+        if (strcmp(sqlstate, races[i]) == 0)
+            return true;
+    return false;
+}
+
 bool pgb_may_pass(const char *sqlstate)
 {
     static const char *const passing[] = {"57P01", "57P02", "57P03", "57P04",
@@ -238,6 +248,8 @@ int pgb_error_of(const struct pgb_answer *answer, const struct pgb_source *sourc
     else
         buf_printf(&text, ", %s)", outside_of_script(answer, source->layout));
     put_more(&text, answer);
+    if (answer->failed_at == source->layout->schema_at && state_is(answer, "42501"))
+        buf_puts(&text, " HINT: " PGB_MAKE_SCHEMA_HINT);
     err_set(err, code, "%s", buf_str(&text));
     buf_free(&text);
     err->statement = place.statement;

@@ -36,6 +36,13 @@ enum pgb_verdict pgb_judge_step(const struct pgb_answer *answer, const struct pg
 
 /* Whether a failure with this SQLSTATE may pass by itself. */
 bool pgb_may_pass(const char *sqlstate);
+/* Whether making a schema or table failed as somebody else made it at the same time: by then it is
+ * there. A table's row type is what they may meet at first. */
+bool pgb_was_made_meanwhile(const char *sqlstate);
+
+/* What to do about a role that may not create a schema. */
+#define PGB_MAKE_SCHEMA_HINT \
+    "grant the connection's role CREATE on the database, or make the schema, owned by that role"
 
 /* What an error's place is worked out from. */
 struct pgb_source {

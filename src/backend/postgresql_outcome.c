@@ -220,22 +220,19 @@ bool step_mend(struct pgb_step *step)
 
 bool step_mended(struct pgb_step *step)
 {
-    static const char *const races[] = {"23505", "42P06", "42P07"};
     struct pgb_answer answer;
 
     pgb_answer_read(&answer, &step->results, step->rc, step->pgb->settings.journal_schema);
-    if (step->rc == 0)
+    if (step->rc == 0 || pgb_was_made_meanwhile(answer.sqlstate))
         return step_repair(step);
-    for (size_t i = 0; i < ARRAY_SIZE(races); i++)
-        if (strcmp(answer.sqlstate, races[i]) == 0)
-            return step_repair(step); /* somebody else made it at the same time */
     step->err = step->work.err;
     if (step->rc != ERR_DB || pgb_may_pass(answer.sqlstate)) {
         step->result->attempts++;
         return step_try_later(step);
     }
-    err_prefix(&step->err, "the journal table could not be created in schema \"%s\"",
-               step->pgb->settings.journal_schema);
+    err_prefix(&step->err, "the journal table could not be created in schema \"%s\"%s",
+               step->pgb->settings.journal_schema,
+               strcmp(answer.sqlstate, "42501") == 0 ? " (" PGB_MAKE_SCHEMA_HINT ")" : "");
     return step_fail(step);
 }
 

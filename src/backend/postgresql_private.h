@@ -70,6 +70,7 @@ struct pgb_read {
     bool timed_out;
     bool again;
     bool is_ping;
+    bool makes_journal; /* and may meet somebody who does the same */
     int (*put)(struct pgb_read *read);
     int (*take)(struct pgb_read *read, const PGresult *result);
 

@@ -12,7 +12,7 @@ enum {
 /*
  *  ACQUIRING ─> ASKING ─> done
  *      ^          │
- *      └──────────┘ the connection was lost: asked once more
+ *      └──────────┘ the connection was lost, or somebody made the journal: asked once more
  *
  * Questions, and what may be said twice. `put` writes the query, `take` reads its last answer.
  */
@@ -23,7 +23,7 @@ enum read_state {
 
 static const struct sm_state read_states[] = {
     [READ_ACQUIRING] = {"acquiring", SM_TO(READ_ASKING)},
-    [READ_ASKING] = {"asking", SM_TO(READ_ACQUIRING)},
+    [READ_ASKING] = {"asking", SM_TO(READ_ACQUIRING) | SM_TO(READ_ASKING)},
 };
 
 static void read_finish(struct pgb_read *read, int rc)
@@ -69,15 +69,22 @@ static void read_ask(struct pgb_read *read)
         read_finish(read, rc);
 }
 
-/* A connection that had died in the pool is no answer. */
+/* A connection that had died in the pool is no answer; nor is it that two made the same thing. */
 static bool read_once_more(struct pgb_read *read, int rc)
 {
-    if (rc != ERR_UNREACHABLE || read->again || read->op->canceled)
+    bool was_made =
+        rc == ERR_DB && read->makes_journal && pgb_was_made_meanwhile(read->work.err.sqlstate);
+
+    if ((rc != ERR_UNREACHABLE && !was_made) || read->again || read->op->canceled)
         return false;
     read->again = true;
+    pg_results_free(&read->results);
+    if (was_made) {
+        read_ask(read);
+        return true;
+    }
     pg_release(read->conn);
     read->conn = NULL;
-    pg_results_free(&read->results);
     sm_move(&read->sm, READ_ACQUIRING);
     rc = pg_acquire(read->pgb->pool, &read->work, &read->conn);
     if (rc != 0)

@@ -118,12 +118,70 @@ static void test_schema_without_usage(void **state)
     admin_text(world, "DROP OWNED BY bfm_plain; DROP ROLE bfm_plain");
 }
 
+/* Neither the schema nor the journal can be made: the text says what to do. */
+static void test_schema_without_the_right_to_create(void **state)
+{
+    static const char *const todo =
+        "grant the connection's role CREATE on the database, or make the schema, owned by that role";
+    struct world *world = *state;
+    const struct migration *users = load(world, "users", "CREATE TABLE users (a int)", NULL);
+    struct outcome got;
+
+    admin_text(world, "SET client_min_messages=error; DROP ROLE IF EXISTS bfm_plain");
+    admin_text(world, "CREATE ROLE bfm_plain LOGIN; CREATE SCHEMA s AUTHORIZATION bfm_plain");
+    world->settings.pool.user = "bfm_plain";
+    world->settings.pool.password = NULL;
+    reopen(world);
+    got = step(world, world->a, users, BACKEND_UP, "s");
+    assert_int_equal(got.rc, ERR_DB);
+    assert_non_null(strstr(got.err.text, "journal table could not be created"));
+    assert_non_null(strstr(got.err.text, todo));
+    admin_text(world, "CREATE SCHEMA bfm AUTHORIZATION bfm_plain");
+    up(world, users, "s", BACKEND_DONE);
+    got = step(world, world->a, users, BACKEND_UP, "missing");
+    assert_int_equal(got.rc, ERR_DB);
+    assert_non_null(strstr(got.err.text, "creating the schema"));
+    assert_non_null(strstr(got.err.text, todo));
+    admin_text(world, "DROP OWNED BY bfm_plain; DROP ROLE bfm_plain");
+}
+
+/* Two that are the first to write into the journal: one of them makes it. */
+static void test_two_make_the_journal(void **state)
+{
+    struct world *world = *state;
+    const struct migration *users = load(world, "users", "CREATE TABLE users (a int)", NULL);
+
+    admin_text(world, "CREATE SCHEMA s");
+    admin_text(world, "CREATE SCHEMA bfm");
+    for (int round = 0; round < 30; round++) {
+        struct backend *const backends[] = {world->a, world->b, world->a, world->b};
+        struct backend_adoption items[ARRAY_SIZE(backends)];
+        struct waited waited[ARRAY_SIZE(backends)];
+
+        admin_text(world, "SET client_min_messages=error; DROP TABLE IF EXISTS bfm.journal");
+        for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+            items[i] = (struct backend_adoption){.migration = users, .schema = "s"};
+            waited_init(&waited[i], world->loop);
+            assert_int_equal(backends[i]->ops->adopt(backends[i], &waited[i].op, &items[i], 1), 0);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+            assert_int_equal(wait_for(&waited[i], 0), 0);
+            assert_true(items[i].adopted);
+        }
+        assert_admin(world, "SELECT count(*) FROM bfm.journal", "1");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BACKEND_TEST(test_hostile_schema_names),        BACKEND_TEST(test_refused_schema_names),
-        BACKEND_TEST(test_missing_schema_is_found_out), BACKEND_TEST(test_schema_creation_is_off),
+        BACKEND_TEST(test_hostile_schema_names),
+        BACKEND_TEST(test_refused_schema_names),
+        BACKEND_TEST(test_missing_schema_is_found_out),
+        BACKEND_TEST(test_schema_creation_is_off),
         BACKEND_TEST(test_schema_without_usage),
+        BACKEND_TEST(test_schema_without_the_right_to_create),
+        BACKEND_TEST(test_two_make_the_journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
