@@ -223,12 +223,11 @@ static struct adoption *adoption_create(size_t count)
 }
 
 /* Where there are no locks the first step is over in the next turn. */
-static int adoption_lock(struct adoption *adoption)
+static int adoption_lock(struct adoption *adoption, uint64_t wait_ms)
 {
     struct engine *engine = adoption->engine;
-    const struct store_lock_want want = {.schema = "",
-                                         .connection = adoption->backend->connection,
-                                         .wait_ms = engine->config.lock_wait_ms};
+    const struct store_lock_want want = {
+        .schema = "", .connection = adoption->backend->connection, .wait_ms = wait_ms};
 
     if (engine->store->ops->lock != NULL)
         return engine->store->ops->lock(engine->store, &adoption->step, &want, &adoption->grant);
@@ -238,7 +237,7 @@ static int adoption_lock(struct adoption *adoption)
 }
 
 int adoption_start(struct engine *engine, struct backend *backend, struct backend_adoption *items,
-                   size_t count, struct op *op)
+                   size_t count, uint64_t wait_ms, struct op *op)
 {
     struct adoption *adoption = adoption_create(count);
     int rc;
@@ -252,7 +251,7 @@ int adoption_start(struct engine *engine, struct backend *backend, struct backen
     adoption->count = count;
     adoption->op = op;
     op_init(&adoption->step, adoption_on_step);
-    rc = adoption_lock(adoption);
+    rc = adoption_lock(adoption, wait_ms);
     if (rc != 0) {
         op->err = adoption->step.err;
         adoption_free(adoption);

@@ -25,10 +25,10 @@ bool adoption_is_possible(const struct engine *engine, const struct backend *bac
 
 /*
  * Sets `adopted` of each item. The caller holds the lock of each (migration, schema); the items
- * must live until done. ERR_LOCKED when another server is at it for longer than lock_wait_ms,
+ * must live until done. ERR_LOCKED when another server is at it for longer than wait_ms,
  * ERR_STORE, what the backend says, ERR_CANCELED, ERR_NOMEM.
  */
 int adoption_start(struct engine *engine, struct backend *backend, struct backend_adoption *items,
-                   size_t count, struct op *op);
+                   size_t count, uint64_t wait_ms, struct op *op);
 
 #endif

@@ -129,7 +129,8 @@ int lane_start_adoption(struct lane *lane)
 
     lane->adoption =
         (struct backend_adoption){.migration = node->migration, .schema = lane_schema(lane, node)};
-    return adoption_start(engine, backend, &lane->adoption, 1, &lane->op);
+    return adoption_start(engine, backend, &lane->adoption, 1, engine->config.lock_wait_ms,
+                          &lane->op);
 }
 
 void lane_judge_outcome(struct lane *lane)

@@ -296,6 +296,9 @@ static void reconcile_end(struct reconcile_full *rec)
 /* true: call again; false: suspended, or `rec` may be gone */
 static bool reconcile_once(struct reconcile_full *rec)
 {
+    /* What another server is taking over is left to it. */
+    if (rec->sm.state == RECONCILE_ADOPTING && rec->rc == ERR_LOCKED)
+        rec->rc = 0;
     if (rec->sm.state != RECONCILE_OVER && rec->sm.state != RECONCILE_GATHERING && rec->rc != 0) {
         if (rec->rc == ERR_STORE) {
             rec->pub.err = rec->op.err;

@@ -5,6 +5,12 @@
 #include "migrate/adoption.h"
 #include "migrate/reconcile_internal.h"
 
+enum {
+    /* How long another server that is at it is waited for: meanwhile the locks of what is to be
+     * taken over are held, and undoes of it wait. */
+    RECONCILE_ADOPT_WAIT_MS = 1000,
+};
+
 static struct reconcile_adoptions *adoptions_create(void)
 {
     struct reconcile_adoptions *adoptions = mem_calloc(1, sizeof(*adoptions));
@@ -79,8 +85,12 @@ bool reconcile_adoptions_are_full(const struct reconcile_full *rec)
 
 int reconcile_adopt(struct reconcile_full *rec, struct backend *backend)
 {
+    uint64_t wait_ms = rec->engine->config.lock_wait_ms;
+
+    if (wait_ms > RECONCILE_ADOPT_WAIT_MS)
+        wait_ms = RECONCILE_ADOPT_WAIT_MS;
     return adoption_start(rec->engine, backend, rec->adoptions->items, rec->adoptions->count,
-                          &rec->op);
+                          wait_ms, &rec->op);
 }
 
 void reconcile_count_adopted(struct reconcile_full *rec)
