@@ -121,8 +121,19 @@ static void replay_on_ended(struct run_waiter *waiter, struct run *run)
     replay_take_run(container_of(waiter, struct ops_replay, waiter), run);
 }
 
+/* As replay_did_nothing(), before its row says so. */
+static bool replay_run_did_nothing(const struct run *run)
+{
+    const struct run_counts *counts = &run->counts;
+
+    return run_has_ended(run) && run->err.code != 0 &&
+           counts->applied + counts->skipped + counts->failed == 0;
+}
+
 static int replay_meet_run(struct ops_replay *replay, struct run *run)
 {
+    if (replay_run_did_nothing(run))
+        return replay_sleep(replay); /* it is tried again once its end is on record */
     replay->status = run_status(run);
     if (!replay->request.wait)
         return replay_end(replay, OPS_REPLAY_GOES_ON);

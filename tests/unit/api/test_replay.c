@@ -146,6 +146,42 @@ static void test_only_one_takes_over(void **state)
         ops_run_free(&asking[i].run);
 }
 
+static void wait_for(const struct asking *asking)
+{
+    struct sched *sched = loop_sched(loop);
+
+    while (asking->done == 0)
+        sched_run(sched, sched->now_ms + 1);
+}
+
+/* The state database was away for a moment: the run could not begin, and its row is late. */
+static void test_what_did_nothing_is_tried_again(void **state)
+{
+    struct store_run row = cut_off;
+    struct asking first, again;
+
+    (void)state;
+    assert_int_equal(ask(&first), 0);
+    while (list_is_empty(&engine.runs))
+        sched_run(loop_sched(loop), loop_sched(loop)->now_ms);
+    store_rc = ERR_STORE;
+    wait_for(&first);
+    assert_true(first.rc == 0 && first.run.failure.code == ERR_STORE);
+    store_rc = 0;
+    row.id = first.run.run->id;
+    row.status = STORE_RUN_FAILED;
+    row.error = "the state database is away";
+    kept_run = &row;
+    kept_key = true;
+    assert_int_equal(ask(&again), 0);
+    assert_false(list_is_empty(&engine.runs));
+    wait_for(&again);
+    assert_true(again.rc == 0 && !again.run.replayed && again.run.applied == 1);
+    settle();
+    ops_run_free(&again.run);
+    ops_run_free(&first.run);
+}
+
 static void test_an_answer_is_made_again(void **state)
 {
     struct store_run ended = cut_off;
@@ -206,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_only_one_takes_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_did_nothing_is_tried_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_answer_is_made_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory_may_run_out, set_up, tear_down),
     };
