@@ -113,14 +113,18 @@ static void events_move(struct events_reader *reader, struct list *to)
     list_push_back(to, &reader->link);
 }
 
+void events_block(struct events *events, struct events_reader *reader)
+{
+    reader->blocked = true;
+    events_move(reader, &events->blocked);
+}
+
 /* Whether the reader goes on; it may be gone if not. */
 static bool events_settle(struct events *events, struct events_reader *reader,
                           enum events_taken taken)
 {
-    if (taken == EVENTS_BLOCKED) {
-        reader->blocked = true;
-        events_move(reader, &events->blocked);
-    }
+    if (taken == EVENTS_BLOCKED)
+        events_block(events, reader);
     return taken == EVENTS_MORE;
 }
 

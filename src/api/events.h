@@ -86,6 +86,8 @@ void events_free(struct events *events); /* no reader is attached */
 /* Events are given from the next turn on. ERR_LIMIT: there are EVENTS_READERS_MAX already. */
 int events_attach(struct events *events, struct events_reader *reader, struct err *err);
 void events_detach(struct events *events, struct events_reader *reader);
+/* An attached reader waits, as with EVENTS_BLOCKED, until it is resumed. */
+void events_block(struct events *events, struct events_reader *reader);
 void events_resume(struct events *events, struct events_reader *reader);
 
 /* What the window has of a run. */

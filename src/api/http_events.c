@@ -250,6 +250,7 @@ static void begin_run(struct call *call, struct beginning *begin)
 static void listening_begin(struct listening *listening, const struct beginning *begin)
 {
     struct call *call = listening->call;
+    enum events_taken taken;
     struct err err;
     struct buf out;
 
@@ -258,7 +259,8 @@ static void listening_begin(struct listening *listening, const struct beginning 
     if (begin->reset != NULL)
         frame_put_reset(&out, listening->events, begin->next - 1, listening->reader.run_id,
                         begin->reset);
-    if (listening_send(listening, &out) == EVENTS_CLOSED)
+    taken = listening_send(listening, &out);
+    if (taken == EVENTS_CLOSED)
         return;
     if (begin->ends || strcmp(http_method(call->request), "HEAD") == 0 ||
         events_attach(listening->events, &listening->reader, &err) != 0) {
@@ -266,6 +268,8 @@ static void listening_begin(struct listening *listening, const struct beginning 
         return;
     }
     listening->attached = true;
+    if (taken == EVENTS_BLOCKED)
+        events_block(listening->events, &listening->reader);
 }
 
 static void listening_start(struct call *call, const struct beginning *begin)
