@@ -75,6 +75,7 @@ def test_async_is_on_record_before_it_is_accepted(start_bfm, tree, env, postgres
         wait_until(lambda: {lane.get("current", {}).get("state") for lane in show(bfm, run_id)["lanes"]}
                    == {"executing"}, what="both lanes to be at the target")
         lanes = show(bfm, run_id)["lanes"]
+        assert show(bfm, run_id, lanes_cursor=2 ** 63 - 1)["lanes"] == []  # from memory
         assert [lane["schema"] for lane in lanes] == ["a", "b"]
         assert {lane["current"]["migration_id"] for lane in lanes} == {step_id(1)}
         assert {lane["status"] for lane in lanes} == {"running"}
@@ -159,6 +160,16 @@ def test_unknown_runs(start_bfm, tree, env):
     bfm = start_bfm(env, tree=tree)
     for answer in (bfm.client.get("/api/v1/runs/nothing"), cancel(bfm, "nothing"), retry(bfm, "nothing")):
         expect_error(answer, 404, "run not found: nothing")
+
+
+def test_what_is_not_text(start_bfm, tree, env):
+    bfm = start_bfm(env, tree=tree)
+    for path in ("", "/events"):
+        expect_error(bfm.client.get("/api/v1/runs/%ff" + path), 404)
+    for path in ("/cancel", "/retry"):
+        expect_error(bfm.client.post("/api/v1/runs/%ff" + path), 404)
+    for query in ("runs?connection=%ff", "runs?executed_by=%ff", "gate?connection=tenants&schema=%ff&version=20250101000000"):
+        assert "UTF-8" in expect_error(bfm.client.get("/api/v1/" + query), 400)
 
 
 # --- cancel ---
