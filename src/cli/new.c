@@ -88,6 +88,8 @@ static int new_make_folder(void)
 
     if (snprintf(made.folder, size, "%s/%s/%s", made.root, backend, made.connection) >= (int)size)
         return new_fail(made.root, strerror(ENAMETOOLONG));
+    if (access(made.root, F_OK) != 0 && errno == ENOENT)
+        return new_fail(made.root, "no such folder; make it, or name another tree with --path");
     snprintf(made.folder, size, "%s/%s", made.root, backend);
     if (mkdir(made.folder, 0777) != 0 && errno != EEXIST)
         return new_fail(made.folder, strerror(errno));

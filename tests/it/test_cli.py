@@ -105,6 +105,13 @@ def test_new_refuses_what_the_server_could_not_read(tmp_path, args):
     assert os.listdir(tmp_path) == []
 
 
+def test_new_says_what_to_do_without_a_tree(tmp_path):
+    result = run_bfm("new", "postgresql", "core", "add_x", "--path", str(tmp_path / "missing"))
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr == "%s: no such folder; make it, or name another tree with --path\n" % (tmp_path / "missing")
+    assert os.listdir(tmp_path) == []
+
+
 def test_version_as_json():
     version = json.loads(run_bfm("version", "--json").stdout)
     assert set(version) == {"version", "build", "libraries"} and "libuv" in version["libraries"]
