@@ -8,6 +8,7 @@
 
 enum {
     EVENT_JSON_MAX = 64 * 1024,
+    EVENT_JSON_USUAL = 512, /* room for most of them at once */
 };
 
 static const char *event_name(const struct run_event *from)
@@ -162,6 +163,7 @@ struct event *event_make(const struct run_event *from)
 
     buf_init(&json, EVENT_JSON_MAX);
     buf_init(&part, EVENT_JSON_MAX);
+    buf_reserve(&json, EVENT_JSON_USUAL);
     event_put(from, true, &json);
     if (from->migration == NULL)
         event_put(from, false, &part);
