@@ -36,6 +36,7 @@ static void events_drop_first(struct events *events)
 
     events->bytes -= event->size;
     events->first++;
+    mem_free(event->rendered);
     mem_free(event);
 }
 
@@ -128,6 +129,15 @@ static bool events_settle(struct events *events, struct events_reader *reader,
     return taken == EVENTS_MORE;
 }
 
+static bool events_render(struct events *events, struct event *event)
+{
+    size_t before = event->size;
+    bool done = event_render(event) == 0;
+
+    events->bytes += event->size - before;
+    return done;
+}
+
 /* Gives a reader its next batch. Returns what it cost, in events; *more: the reader goes on. */
 static size_t events_serve(struct events *events, struct events_reader *reader, bool *more)
 {
@@ -142,10 +152,14 @@ static size_t events_serve(struct events *events, struct events_reader *reader, 
             return 1;
     }
     for (; reader->next < events->next && count < EVENTS_BATCH && looked < EVENTS_LOOK; looked++) {
-        const struct event *event = *events_slot(events, reader->next++);
+        struct event *event = *events_slot(events, reader->next);
 
-        if (events_is_for(event, reader, run_hash))
+        if (events_is_for(event, reader, run_hash)) {
+            if (event->json == NULL && !events_render(events, event))
+                break; /* tried again in the next turn */
             batch[count++] = event;
+        }
+        reader->next++;
     }
     if (count == 0 || events_settle(events, reader, reader->on_events(reader, batch, count)))
         *more = true;

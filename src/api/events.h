@@ -37,8 +37,14 @@ struct event {
     bool begins_run, ends_run;
     /* A JSON object; `json_part` is for who does not see every schema: without figures summed up
      * over them. */
-    const char *json, *json_part;
-    size_t size; /* of the whole block */
+    const char *json, *json_part; /* NULL until event_render() */
+    const char *migration_id;     /* "" for one of the run as a whole */
+    int64_t at_us;
+    bool has_figures; /* the next two */
+    unsigned attempts;
+    uint64_t duration_ms;
+    char *rendered; /* memory of its own, NULL if the text is in the block */
+    size_t size;    /* of the whole block */
 };
 
 enum events_taken {
@@ -110,5 +116,7 @@ bool events_parse_id(const struct events *events, const char *text, uint64_t *se
 /* events_json.c: an event of its own memory, to be freed with mem_free(); NULL when memory is out.
  */
 struct event *event_make(const struct run_event *from);
+/* Makes the text of one that has none yet; adds to `size`. Returns 0 or ERR_NOMEM. */
+int event_render(struct event *event);
 
 #endif

@@ -99,14 +99,21 @@ static void event_put_run(const struct run_event *from, bool whole, struct buf *
         json_put_member(out, "error", err_text(&run->err));
 }
 
-static void event_put(const struct run_event *from, bool whole, struct buf *out)
+static void event_put_head(uint64_t seq, const char *name, int64_t at_us, const char *run_id,
+                           const char *connection, struct buf *out)
 {
     buf_putc(out, '{');
-    json_put_int(out, "seq", (int64_t)from->seq);
-    json_put_member(out, "event", event_name(from));
-    json_put_time(out, "at", clock_wall_us());
-    json_put_member(out, "run_id", from->run->id);
-    json_put_member(out, "connection", event_connection(from));
+    json_put_int(out, "seq", (int64_t)seq);
+    json_put_member(out, "event", name);
+    json_put_time(out, "at", at_us);
+    json_put_member(out, "run_id", run_id);
+    json_put_member(out, "connection", connection);
+}
+
+static void event_put(const struct run_event *from, bool whole, struct buf *out)
+{
+    event_put_head(from->seq, event_name(from), clock_wall_us(), from->run->id,
+                   event_connection(from), out);
     if (from->migration != NULL)
         event_put_step(from, out);
     else
@@ -126,14 +133,44 @@ static const char *event_copy(char **at, const char *text, size_t len)
     return copy;
 }
 
+/* Steps that went well are many, and most are never read: their text is made for the first reader.
+ */
+static bool event_is_plain(const struct run_event *from)
+{
+    return from->migration != NULL && from->err == NULL && from->kind != RUN_EVENT_ATTEMPT;
+}
+
+int event_render(struct event *event)
+{
+    struct buf out;
+    int rc;
+
+    buf_init(&out, EVENT_JSON_MAX);
+    buf_reserve(&out, EVENT_JSON_USUAL);
+    event_put_head(event->seq, event->name, event->at_us, event->run_id, event->connection, &out);
+    json_put_member(&out, "migration_id", event->migration_id);
+    json_put_member(&out, "schema", event->schema);
+    if (event->has_figures) {
+        json_put_int(&out, "attempts", event->attempts);
+        json_put_int(&out, "duration_ms", (int64_t)event->duration_ms);
+    }
+    rc = buf_putc(&out, '}');
+    event->rendered = rc == 0 ? mem_strndup(buf_str(&out), out.len) : NULL;
+    event->size += event->rendered != NULL ? out.len : 0;
+    event->json = event->json_part = event->rendered;
+    buf_free(&out);
+    return event->rendered != NULL ? 0 : ERR_NOMEM;
+}
+
 static struct event *event_assemble(const struct run_event *from, const struct buf *json,
                                     const struct buf *part)
 {
     const char *connection = event_connection(from);
     const char *schema = from->migration != NULL ? from->schema : NULL;
+    const char *migration_id = from->migration != NULL ? from->migration->id : "";
     size_t schema_size = schema != NULL ? strlen(schema) + 1 : 0;
     size_t size = sizeof(struct event) + strlen(from->run->id) + 1 + strlen(connection) + 1 +
-                  schema_size + json->len + 1 + part->len + 1;
+                  schema_size + strlen(migration_id) + 1 + json->len + 1 + part->len + 1;
     struct event *event = mem_alloc(size);
     char *at;
 
@@ -146,11 +183,18 @@ static struct event *event_assemble(const struct run_event *from, const struct b
         .name = event_name(from),
         .begins_run = from->kind == RUN_EVENT_RUN_STARTED,
         .ends_run = from->kind == RUN_EVENT_RUN_ENDED,
+        .at_us = clock_wall_us(),
+        .has_figures = from->kind != RUN_EVENT_QUEUED && from->kind != RUN_EVENT_RUNNING,
+        .attempts = from->attempts,
+        .duration_ms = from->duration_ms,
     };
     event->run_id = event_copy(&at, from->run->id, strlen(from->run->id));
     event->connection = event_copy(&at, connection, strlen(connection));
     if (schema != NULL)
         event->schema = event_copy(&at, schema, schema_size - 1);
+    event->migration_id = event_copy(&at, migration_id, strlen(migration_id));
+    if (json->len == 0)
+        return event;
     event->json = event_copy(&at, buf_str(json), json->len);
     event->json_part = part->len > 0 ? event_copy(&at, buf_str(part), part->len) : event->json;
     return event;
@@ -163,8 +207,8 @@ struct event *event_make(const struct run_event *from)
 
     buf_init(&json, EVENT_JSON_MAX);
     buf_init(&part, EVENT_JSON_MAX);
-    buf_reserve(&json, EVENT_JSON_USUAL);
-    event_put(from, true, &json);
+    if (!event_is_plain(from))
+        event_put(from, true, &json);
     if (from->migration == NULL)
         event_put(from, false, &part);
     if (json.rc == 0 && part.rc == 0)
