@@ -8,6 +8,15 @@ static const char *const backend_names[BACKEND_KINDS] = {
     [BACKEND_POSTGRESQL] = "postgresql",
     [BACKEND_GREPTIMEDB] = "greptimedb",
     [BACKEND_ETCD] = "etcd",
+    [BACKEND_MYSQL] = "mysql",
+};
+
+static const struct {
+    const char *name;
+    enum backend_kind kind;
+} backend_aliases[] = {
+    {"postgres", BACKEND_POSTGRESQL},
+    {"mariadb", BACKEND_MYSQL},
 };
 
 const char *backend_kind_name(enum backend_kind kind)
@@ -35,8 +44,11 @@ bool backend_kind_parse(const char *text, enum backend_kind *out)
             return true;
         }
     }
-    if (!backend_is_named(text, len, "postgres"))
-        return false;
-    *out = BACKEND_POSTGRESQL;
-    return true;
+    for (size_t i = 0; i < ARRAY_SIZE(backend_aliases); i++) {
+        if (backend_is_named(text, len, backend_aliases[i].name)) {
+            *out = backend_aliases[i].kind;
+            return true;
+        }
+    }
+    return false;
 }
