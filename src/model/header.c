@@ -90,7 +90,9 @@ static int header_line(struct slice line, bool only_tags, struct arena *arena,
 /* A comment without its marks: the text of a line comment, or all lines of a block. */
 static struct slice header_comment(const char *text, const struct sql_token *token)
 {
-    struct slice inside = {.at = text + token->start + 2, .len = token->end - token->start - 2};
+    size_t mark = text[token->start] == '#' ? 1 : 2;
+    struct slice inside = {.at = text + token->start + mark,
+                           .len = token->end - token->start - mark};
 
     if (token->kind == SQL_COMMENT_BLOCK)
         inside.len -= 2;

@@ -1,5 +1,7 @@
 #include <string.h>
+#include <strings.h>
 
+#include "base/base.h"
 #include "base/utf8.h"
 #include "model/ids.h"
 
@@ -25,6 +27,24 @@ static int schema_check_greptimedb(const char *schema, struct err *err)
     return 0;
 }
 
+/* What MySQL takes as the name of a database, but for its own. */
+static int schema_check_mysql(const char *schema, struct err *err)
+{
+    static const char *const own[] = {"mysql", "information_schema", "performance_schema", "sys"};
+    size_t len = strlen(schema);
+
+    if (schema[len - 1] == ' ')
+        return err_set(err, ERR_INVALID, "a MySQL schema name does not end with a blank");
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)schema[i] >= 0xf0)
+            return err_set(err, ERR_INVALID,
+                           "a MySQL schema name has no characters above U+FFFF in it");
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+        if (strcasecmp(schema, own[i]) == 0)
+            return err_set(err, ERR_INVALID, "the schema name \"%s\" is reserved by MySQL", schema);
+    return 0;
+}
+
 int ids_check_schema(const char *schema, enum backend_kind backend, struct err *err)
 {
     size_t len = strlen(schema);
@@ -43,5 +63,7 @@ int ids_check_schema(const char *schema, enum backend_kind backend, struct err *
                        schema);
     if (backend == BACKEND_GREPTIMEDB)
         return schema_check_greptimedb(schema, err);
+    if (backend == BACKEND_MYSQL)
+        return schema_check_mysql(schema, err);
     return 0;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "model/mysqlscan.h"
+
 enum {
     PLACES_DEPTH_MAX = 4,       /* dollar quotes inside dollar quotes */
     PLACES_LANGUAGE_FAR = 1024, /* tokens between a body and its LANGUAGE */
@@ -44,6 +46,8 @@ static bool place_touches_word(const struct places *places, size_t n)
     if (n + 1 < places->count && places->parts[n + 1].var != TEMPLATE_NONE &&
         places->parts[n + 1].end <= places->end)
         return true;
+    if (places->dialect == SQL_MYSQL && before == '@')
+        return true;
     return place_is_word_byte(before) || place_is_word_byte(after) ||
            strchr("$\"`&", before) != NULL || strchr("$\"`&", after) != NULL;
 }
@@ -51,16 +55,16 @@ static bool place_touches_word(const struct places *places, size_t n)
 static enum template_place place_in_token(const struct places *places,
                                           const struct sql_token *token)
 {
+    const char first = places->text[places->start + token->start];
+
     switch (token->kind) {
     case SQL_STRING:
         return TEMPLATE_IN_STRING;
     case SQL_ESTRING:
-        return TEMPLATE_IN_ESTRING;
+        return first == '"' ? TEMPLATE_IN_EDOUBLE : TEMPLATE_IN_ESTRING;
     case SQL_QUOTED:
-        return places->dialect == SQL_GREPTIMEDB &&
-                       places->text[places->start + token->start] == '`'
-                   ? TEMPLATE_IN_BACKQUOTED
-                   : TEMPLATE_IN_QUOTED;
+        return places->dialect != SQL_POSTGRESQL && first == '`' ? TEMPLATE_IN_BACKQUOTED
+                                                                 : TEMPLATE_IN_QUOTED;
     case SQL_WORD: /* no word holds braces but a masked `...` */
         return TEMPLATE_IN_BACKQUOTED;
     case SQL_COMMENT_LINE:
@@ -121,7 +125,8 @@ static int place_check_tag(const struct places *places, size_t n, size_t *checke
 
     if (part->start < *checked)
         return 0;
-    if (!part->in_dollar && part->place != TEMPLATE_IN_PLAIN && part->place != TEMPLATE_IN_WORD)
+    if (!part->in_dollar && part->place != TEMPLATE_IN_PLAIN &&
+        part->place != TEMPLATE_IN_PLAIN_MYSQL && part->place != TEMPLATE_IN_WORD)
         return 0;
     if (!place_is_tag(places, n, checked))
         return 0;
@@ -138,7 +143,8 @@ static int place_check_sides(const struct places *places, const struct sql_token
     size_t slashes = 0;
 
     if (token == NULL) {
-        if (after == '\'' || after == '$' || (after == '&' && (next == '\'' || next == '"')))
+        if (after == '\'' || after == '$' || (after == '"' && places->dialect == SQL_MYSQL) ||
+            (after == '&' && (next == '\'' || next == '"')))
             return place_refuse(places, part,
                                 "a variable cannot stand directly in front of a quote");
         return 0;
@@ -222,9 +228,21 @@ static const struct sql_token *place_holder(const struct places *places, size_t 
     return &scan->tokens[*at];
 }
 
+/* Whether token `at` is in an executable comment of MySQL; *in_code is what token *seen was. */
+static bool place_is_code(const struct places *places, size_t at, size_t *seen, bool *in_code)
+{
+    const struct sql_scan *scan = places->scan;
+
+    for (; *seen < at; ++*seen)
+        if (mysql_token_is_mark(places->text, &scan->tokens[*seen]))
+            *in_code = mysql_token_is_open_mark(places->text, &scan->tokens[*seen]);
+    return *in_code;
+}
+
 static int places_walk(struct places *places, size_t first, size_t last)
 {
-    size_t at = 0, checked = 0;
+    size_t at = 0, seen = 0, checked = 0;
+    bool in_code = false;
     int rc = 0;
 
     for (size_t n = first; n < last && rc == 0; n++) {
@@ -238,10 +256,13 @@ static int places_walk(struct places *places, size_t first, size_t last)
         part->place = TEMPLATE_IN_WORD;
         if (places->scan != NULL) {
             token = place_holder(places, &at, part);
+            if (places->dialect == SQL_MYSQL)
+                part->in_code = place_is_code(places, at, &seen, &in_code);
             if (token != NULL)
                 part->place = place_in_token(places, token);
             else if (!place_touches_word(places, n))
-                part->place = TEMPLATE_IN_PLAIN;
+                part->place =
+                    places->dialect == SQL_MYSQL ? TEMPLATE_IN_PLAIN_MYSQL : TEMPLATE_IN_PLAIN;
         }
         if (token == NULL || token->kind != SQL_DOLLAR) {
             rc = place_check_tag(places, n, &checked);

@@ -109,7 +109,8 @@ static int parse_outside(struct parsing *parsing, const struct registry_file *fi
     struct err err;
     int rc;
 
-    if (!migration->no_transaction || migration->backend != BACKEND_POSTGRESQL ||
+    if (!migration->no_transaction ||
+        (migration->backend != BACKEND_POSTGRESQL && migration->backend != BACKEND_MYSQL) ||
         migration->invalid != NULL)
         return 0;
     err_clear(&err);

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/base.h"
+#include "model/mysqlcheck.h"
 #include "model/variables.h"
 
 enum {
@@ -77,8 +78,8 @@ static bool check_is_copy_over_wire(const struct sql_scan *scan, const struct sq
     return false;
 }
 
-static int check_refuse(struct err *err, const char *text, const struct sql_token *token,
-                        size_t statement, const char *why)
+int sql_check_refuse(struct err *err, const char *text, const struct sql_token *token,
+                     size_t statement, const char *why)
 {
     int len = token->end - token->start < 40 ? (int)(token->end - token->start) : 40;
 
@@ -90,6 +91,20 @@ static int check_refuse(struct err *err, const char *text, const struct sql_toke
     return ERR_INVALID;
 }
 
+/* GreptimeDB would say that it does not know them, or forget what they said. */
+static const char *check_greptimedb(const char *text, const struct sql_token *const *lead)
+{
+    if (check_is_transaction_control(text, lead))
+        return "GreptimeDB has no transactions: each statement of a script takes effect by itself";
+    if (sql_token_is(text, lead[0], "use"))
+        return "USE does not last until the next statement, as each is a request of its own; "
+               "declare the database as the schema, or write it in front of names";
+    if (sql_token_is(text, lead[0], "set"))
+        return "SET does not last until the next statement, as each is a request of its own; write "
+               "what it would say into the statements, such as an offset behind a time";
+    return NULL;
+}
+
 static int check_statement(const struct sql_scan *scan, size_t n, const char *text, size_t len,
                            struct err *err)
 {
@@ -99,24 +114,28 @@ static int check_statement(const struct sql_scan *scan, size_t n, const char *te
     check_lead(scan, span, lead);
     if (variables_is_at(text, lead[0]->start, len) ||
         (lead[0]->kind == SQL_WORD && variables_is_at(text, lead[0]->end, len)))
-        return check_refuse(err, text, lead[0], n, "a statement cannot begin with a variable");
+        return sql_check_refuse(err, text, lead[0], n, "a statement cannot begin with a variable");
+    if (scan->dialect == SQL_GREPTIMEDB && check_greptimedb(text, lead) != NULL)
+        return sql_check_refuse(err, text, lead[0], n, check_greptimedb(text, lead));
     if (check_is_transaction_control(text, lead))
-        return check_refuse(err, text, lead[0], n,
-                            "transaction control is not allowed in a script: each migration is "
-                            "one transaction already, or none with bfm-transaction: off");
+        return sql_check_refuse(err, text, lead[0], n,
+                                "transaction control is not allowed in a script: each migration is "
+                                "one transaction already, or none with bfm-transaction: off");
     if (sql_token_is(text, lead[0], "copy") && check_is_copy_over_wire(scan, span, text))
-        return check_refuse(err, text, lead[0], n,
-                            "COPY FROM STDIN and TO STDOUT are not possible in a script; use "
-                            "INSERT");
+        return sql_check_refuse(err, text, lead[0], n,
+                                "COPY FROM STDIN and TO STDOUT are not possible in a script; use "
+                                "INSERT");
     for (size_t i = span->first; i < span->last; i++)
         if (scan->tokens[i].kind == SQL_BACKSLASH)
-            return check_refuse(err, text, &scan->tokens[i], n,
-                                "meta-commands of psql are not possible in a script");
+            return sql_check_refuse(err, text, &scan->tokens[i], n,
+                                    "meta-commands of psql are not possible in a script");
     return 0;
 }
 
 int sql_check(const struct sql_scan *scan, const char *text, size_t len, struct err *err)
 {
+    if (scan->dialect == SQL_MYSQL)
+        return mysql_check(scan, text, len, err);
     for (size_t n = 0; n < scan->span_count; n++) {
         int rc = check_statement(scan, n, text, len, err);
 
@@ -252,6 +271,8 @@ static const struct sql_token *check_find_session_call(const struct sql_scan *sc
 
 int sql_check_outside(const struct sql_scan *scan, const char *text, struct err *err)
 {
+    if (scan->dialect == SQL_MYSQL)
+        return mysql_check_outside(scan, text, err);
     for (size_t n = 0; n < scan->span_count; n++) {
         const struct sql_span *span = &scan->spans[n];
         const struct sql_token *lead[CHECK_LEAD], *why;
@@ -261,12 +282,13 @@ int sql_check_outside(const struct sql_scan *scan, const char *text, struct err 
                   ? lead[0]
                   : check_find_session_call(scan, span, text, lead);
         if (why != NULL)
-            return check_refuse(err, text, why, n,
-                                "settings, temporary tables, prepared statements, cursors and "
-                                "locks do not last from one statement to the next with "
-                                "bfm-transaction: off; use the headers bfm-lock-timeout and "
-                                "bfm-statement-timeout, write schemas in front of names, or put "
-                                "it into a function or into a migration with a transaction");
+            return sql_check_refuse(
+                err, text, why, n,
+                "settings, temporary tables, prepared statements, cursors and "
+                "locks do not last from one statement to the next with "
+                "bfm-transaction: off; use the headers bfm-lock-timeout and "
+                "bfm-statement-timeout, write schemas in front of names, or put "
+                "it into a function or into a migration with a transaction");
     }
     return 0;
 }
@@ -300,6 +322,8 @@ static bool check_is_clean_lead(const char *text, const struct sql_token *const 
 
 bool sql_dirties_session(const struct sql_scan *scan, const char *text)
 {
+    if (scan->dialect == SQL_MYSQL)
+        return mysql_dirties_session(scan, text);
     for (size_t n = 0; n < scan->span_count; n++) {
         const struct sql_span *span = &scan->spans[n];
         const struct sql_token *lead[CHECK_LEAD];

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "model/mysqlscan.h"
 #include "model/sqlmask.h"
 
 /* Bytes of a message in protobuf's wire form. Tokens are read straight from it: unpacking them into
@@ -104,7 +105,7 @@ static enum sql_kind sql_kind_of(uint32_t code, const char *text)
     }
 }
 
-static int sql_scan_add(struct sql_scan *scan, struct sql_token token)
+int sql_scan_add(struct sql_scan *scan, struct sql_token token)
 {
     struct sql_token *tokens;
     size_t cap = scan->token_cap > 0 ? scan->token_cap * 2 : 256;
@@ -230,6 +231,9 @@ int sql_scan_text(struct sql_scan *scan, const char *text, size_t len, enum sql_
     int rc;
 
     scan->span_count = 0;
+    scan->dialect = dialect;
+    if (dialect == SQL_MYSQL)
+        return mysql_scan_text(scan, text, len, err);
     if (dialect == SQL_GREPTIMEDB || text[len] != '\0') {
         rc = sql_scan_copy(scan, text, len, err);
         if (rc == 0 && dialect == SQL_GREPTIMEDB)

@@ -11,12 +11,13 @@
 /*
  * The tokens of SQL text, by libpg_query's scanner: the server's own lexer, so that strings, dollar
  * quotes and nested comments end where the server thinks they end. sqlscan.c and sqlcalls.c are the
- * only files that know that library.
+ * only files that know that library. It does not know MySQL.
  */
 enum sql_dialect {
     SQL_POSTGRESQL,
     SQL_GREPTIMEDB, /* backslash is an ordinary character, `x` an identifier, comments do not nest
                      */
+    SQL_MYSQL,      /* also MariaDB; by a scanner of our own: mysqlscan.h */
 };
 
 enum sql_kind {
@@ -24,7 +25,7 @@ enum sql_kind {
     SQL_WORD,  /* identifier or keyword without quotes; in GreptimeDB `...` too */
     SQL_QUOTED,
     SQL_STRING,  /* '...', also B'' and X'' */
-    SQL_ESTRING, /* E'...' */
+    SQL_ESTRING, /* E'...'; in MySQL '...' and "..." */
     SQL_UNICODE, /* U&'...' or U&"..." */
     SQL_DOLLAR,  /* $tag$...$tag$ */
     SQL_COMMENT_LINE,
@@ -47,6 +48,7 @@ struct sql_span {
 
 /* A scanned text. Reused from text to text, so that scanning a tree allocates next to nothing. */
 struct sql_scan {
+    enum sql_dialect dialect; /* of the text */
     struct sql_token *tokens;
     size_t token_count, token_cap;
     struct sql_span *spans; /* by sql_split() */
@@ -67,6 +69,9 @@ void sql_scan_free(struct sql_scan *scan);
  */
 int sql_scan_text(struct sql_scan *scan, const char *text, size_t len, enum sql_dialect dialect,
                   struct err *err);
+
+/* For the scanners: one more token. 0 or ERR_NOMEM. */
+int sql_scan_add(struct sql_scan *scan, struct sql_token token);
 
 /* Whether the token is this word without quotes; `word` in lower case. */
 bool sql_token_is(const char *text, const struct sql_token *token, const char *word);

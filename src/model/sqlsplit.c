@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/mysqlbody.h"
+#include "model/mysqlkind.h"
 #include "model/variables.h"
 
 /* Where the walk along the tokens stands. */
@@ -96,6 +98,24 @@ static int split_by_tokens(struct split *split)
     return split_add(scan, first, scan->token_count);
 }
 
+static int split_mysql(struct sql_scan *scan, const char *text)
+{
+    struct mysql_body body;
+    size_t first = 0;
+
+    mysql_body_init(&body, scan, text);
+    scan->span_count = 0;
+    for (size_t i = 0; i < scan->token_count; i++) {
+        if (!mysql_body_ends(&body, i))
+            continue;
+        if (split_add(scan, first, i) != 0)
+            return ERR_NOMEM;
+        first = i + 1;
+        mysql_body_begin(&body);
+    }
+    return split_add(scan, first, scan->token_count);
+}
+
 /* The parser's statements as tokens; a semicolon outside of all of them ends an empty one. */
 static int split_by_ranges(struct sql_scan *scan, const struct sql_range *ranges, size_t count)
 {
@@ -153,6 +173,8 @@ static int split_statements(const struct sql_scan *scan, const char *text, struc
         line += sql_line_at(counted, (size_t)(text + start - counted)) - 1;
         counted = text + start;
         statements[i] = (struct sql_statement){.start = start, .end = end, .line = line};
+        if (scan->dialect == SQL_MYSQL)
+            statements[i].kind = mysql_classify(scan, &scan->spans[i], text);
     }
     *out = statements;
     return 0;
@@ -163,8 +185,12 @@ int sql_split(struct sql_scan *scan, const char *text, size_t len, struct arena 
 {
     struct split split = {.scan = scan, .text = text, .len = len};
 
-    if (split_by_tokens(&split) != 0)
+    if (scan->dialect == SQL_MYSQL) {
+        if (split_mysql(scan, text) != 0)
+            return ERR_NOMEM;
+    } else if (split_by_tokens(&split) != 0) {
         return ERR_NOMEM;
+    }
     if (split.any_atomic && split_by_parser(&split) != 0)
         return ERR_NOMEM;
     if (split_statements(scan, text, arena, out) != 0)

@@ -1,8 +1,9 @@
-/* SQL of both dialects: whatever is scanned and divided lies in order inside of the text. */
+/* SQL of all dialects: whatever is scanned and divided lies in order inside of the text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/checksum.h"
@@ -71,13 +72,14 @@ static void scan_and_split(const char *text, size_t len, enum sql_dialect dialec
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum sql_dialect dialects[] = {SQL_POSTGRESQL, SQL_GREPTIMEDB, SQL_MYSQL};
     char *text;
 
     if (size == 0 || memchr(data + 1, '\0', size - 1) != NULL ||
         !utf8_is_valid((const char *)data + 1, size - 1))
         return 0;
     text = mem_strndup((const char *)data + 1, size - 1);
-    scan_and_split(text, size - 1, data[0] % 2 == 0 ? SQL_POSTGRESQL : SQL_GREPTIMEDB);
+    scan_and_split(text, size - 1, dialects[data[0] % ARRAY_SIZE(dialects)]);
     mem_free(text);
     return 0;
 }

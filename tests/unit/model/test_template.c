@@ -262,10 +262,11 @@ static void test_greptimedb(void **state)
 
     (void)state;
     script = &tree_of_greptimedb(&tree, "CREATE TABLE `a_{{.Schema}}`.\"{{.Schema}}\" "
-                                        "('{{.Schema}}'); USE {{.Schema}}")
+                                        "('{{.Schema}}'); DROP DATABASE {{.Schema}}")
                   ->up;
-    assert_string_equal(render(script, "m`\"'\\"),
-                        "CREATE TABLE `a_m``\"'\\`.\"m`\"\"'\\\" ('m`\"''\\'); USE \"m`\"\"'\\\"");
+    assert_string_equal(
+        render(script, "m`\"'\\"),
+        "CREATE TABLE `a_m``\"'\\`.\"m`\"\"'\\\" ('m`\"''\\'); DROP DATABASE \"m`\"\"'\\\"");
     tree_free(&tree);
 }
 
