@@ -3,86 +3,16 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/jsontext.h"
 #include "model/sqlscan.h"
+
+enum {
+    JSON_SCRIPT_RENDERED_MAX = 4 * SQL_TEXT_MAX,
+};
 
 static struct slice json_slice(const char *text)
 {
     return (struct slice){.at = text, .len = strlen(text)};
-}
-
-/* Line of element `index` of the operations; 0 if it has none. Strings are well-formed here. */
-static unsigned json_line_of(const char *text, size_t len, size_t index)
-{
-    size_t depth = 0, list = 0, seen = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-
-        if (list > 0 && depth == list && seen == index && strchr(" \t\r\n,[", c) == NULL)
-            return sql_line_at(text, i);
-        if (c == '"') {
-            for (i++; text[i] != '"'; i++)
-                if (text[i] == '\\')
-                    i++;
-        } else if (c == '[' || c == '{') {
-            depth++;
-            if (c == '[' && list == 0 && depth <= 2)
-                list = depth;
-        } else if (c == ']' || c == '}') {
-            depth--;
-        } else if (c == ',' && list > 0 && depth == list) {
-            seen++;
-        }
-    }
-    return 0;
-}
-
-static int json_check_operation(const cJSON *item, size_t index, struct err *err)
-{
-    const cJSON *operation, *key, *value;
-    bool is_delete;
-
-    if (!cJSON_IsObject(item))
-        return err_set(err, ERR_INVALID, "operation %zu: not an object", index);
-    operation = cJSON_GetObjectItemCaseSensitive(item, "operation");
-    key = cJSON_GetObjectItemCaseSensitive(item, "key");
-    value = cJSON_GetObjectItemCaseSensitive(item, "value");
-    is_delete = cJSON_IsString(operation) && strcmp(operation->valuestring, "delete") == 0;
-    if (operation != NULL && !is_delete &&
-        !(cJSON_IsString(operation) && strcmp(operation->valuestring, "put") == 0))
-        return err_set(err, ERR_INVALID, "operation %zu: \"operation\" is neither put nor delete",
-                       index);
-    if (!cJSON_IsString(key) || key->valuestring[0] == '\0')
-        return err_set(err, ERR_INVALID, "operation %zu: \"key\" is not a string with text in it",
-                       index);
-    if (!is_delete && !cJSON_IsString(value) && !cJSON_IsObject(value))
-        return err_set(err, ERR_INVALID,
-                       "operation %zu: \"value\" is neither a string nor an "
-                       "object",
-                       index);
-    return 0;
-}
-
-static int json_check_operations(const cJSON *list, const char *text, size_t len, size_t *count,
-                                 struct err *err)
-{
-    size_t index = 0;
-
-    if (list == NULL)
-        return err_set(err, ERR_INVALID, "\"operations\" is missing");
-    if (!cJSON_IsArray(list))
-        return err_set(err, ERR_INVALID, "\"operations\" is not an array");
-    for (const cJSON *item = list->child; item != NULL; item = item->next, index++) {
-        int rc = json_check_operation(item, index, err);
-
-        if (rc != 0) {
-            if (err != NULL)
-                err->line = json_line_of(text, len, index);
-            return rc;
-        }
-    }
-    *count = index;
-    return 0;
 }
 
 static int json_read_strings(struct metadata *metadata, struct arena *arena, const cJSON *list,
@@ -204,18 +134,47 @@ static int json_read_object(const cJSON *root, struct arena *arena, struct metad
     return 0;
 }
 
-static int json_print(const cJSON *list, struct buf *canonical, struct err *err)
+/* Where the value of the member "operations" begins; of an array: where it does itself. */
+static size_t json_find_operations(const cJSON *root, const char *text, size_t len)
 {
-    char *printed = cJSON_PrintUnformatted(list);
-    int rc = printed != NULL ? buf_puts(canonical, printed) : ERR_NOMEM;
+    size_t at = json_text_skip_blanks(text, len, 0);
 
-    cJSON_free(printed);
+    if (cJSON_IsArray(root))
+        return at;
+    at++; /* the brace */
+    for (const cJSON *item = root->child; item != NULL; item = item->next) {
+        at = json_text_skip_value(text, len, at); /* its name */
+        at = json_text_skip_blanks(text, len, at) + 1;
+        if (strcmp(item->string, "operations") == 0)
+            break;
+        at = json_text_skip_value(text, len, at);
+        at = json_text_skip_blanks(text, len, at) + 1;
+    }
+    return at;
+}
+
+static int json_read_operations(const cJSON *root, const cJSON *list, const char *text, size_t len,
+                                struct arena *arena, struct etcd_operations *operations,
+                                struct buf *canonical, struct err *err)
+{
+    size_t at;
+    int rc;
+
+    if (list == NULL)
+        return err_set(err, ERR_INVALID, "\"operations\" is missing");
+    if (!cJSON_IsArray(list))
+        return err_set(err, ERR_INVALID, "\"operations\" is not an array");
+    at = json_find_operations(root, text, len);
+    rc = etcd_operations_read(list, text, len, at, arena, operations, err);
+    if (rc != 0 || canonical == NULL)
+        return rc;
+    rc = json_text_put_compact(canonical, text, at, json_text_skip_value(text, len, at));
     return rc == 0 ? 0 : err_set(err, rc, "%s", err_code_text(rc));
 }
 
 static int json_read_json(const char *text, size_t len, struct arena *arena,
-                          struct metadata *metadata, size_t *operations, struct buf *canonical,
-                          struct err *err)
+                          struct metadata *metadata, struct etcd_operations *operations,
+                          struct buf *canonical, struct err *err)
 {
     const cJSON *list;
     cJSON *root;
@@ -227,9 +186,7 @@ static int json_read_json(const char *text, size_t len, struct arena *arena,
     if (cJSON_IsObject(root))
         rc = json_read_object(root, arena, metadata, &list, err);
     if (rc == 0)
-        rc = json_check_operations(list, text, len, operations, err);
-    if (rc == 0)
-        rc = json_print(list, canonical, err);
+        rc = json_read_operations(root, list, text, len, arena, operations, canonical, err);
     cJSON_Delete(root);
     return rc;
 }
@@ -242,30 +199,111 @@ static bool json_script_is_json(struct slice text)
     return text.at[0] == '[' || (text.at[0] == '{' && !(text.len > 1 && text.at[1] == '{'));
 }
 
+/* "key=value", blanks around both left out; false: it is something else. */
+static bool json_split_text(struct slice text, struct slice *key, struct slice *value)
+{
+    const char *equals = text.len > 0 ? memchr(text.at, '=', text.len) : NULL;
+    const char *end = text.at + text.len;
+
+    if (equals == NULL)
+        return false;
+    *key = metadata_trim((struct slice){.at = text.at, .len = (size_t)(equals - text.at)});
+    *value = metadata_trim((struct slice){.at = equals + 1, .len = (size_t)(end - equals - 1)});
+    return key->len > 0;
+}
+
+static int json_read_text(struct slice text, struct arena *arena,
+                          struct etcd_operations *operations, struct buf *canonical,
+                          struct err *err)
+{
+    struct slice key, value;
+    int rc;
+
+    if (text.len == 0)
+        return 0;
+    if (!json_split_text(text, &key, &value))
+        return err_set(err, ERR_INVALID,
+                       "neither JSON (an array of operations, or an object with \"operations\") "
+                       "nor key=value");
+    rc = etcd_operations_put_one(key, value, arena, operations);
+    if (rc == 0)
+        rc = buf_append(canonical, text.at, text.len);
+    return rc == 0 ? 0 : err_set(err, rc, "%s", err_code_text(rc));
+}
+
 int json_script_read(const char *text, size_t len, struct arena *arena, struct metadata *metadata,
-                     enum json_script_form *form, size_t *operations, struct buf *canonical,
-                     struct err *err)
+                     enum json_script_form *form, struct etcd_operations *operations,
+                     struct buf *canonical, struct err *err)
 {
     struct slice trimmed = metadata_trim((struct slice){.at = text, .len = len});
-    const char *equals;
 
-    *operations = 0;
+    *operations = (struct etcd_operations){.count = 0};
     if (json_script_is_json(trimmed)) {
         *form = JSON_SCRIPT_OPERATIONS;
         return json_read_json(text, len, arena, metadata, operations, canonical, err);
     }
     *form = JSON_SCRIPT_TEXT;
-    equals = trimmed.len > 0 ? memchr(trimmed.at, '=', trimmed.len) : NULL;
-    if (trimmed.len == 0)
+    return json_read_text(trimmed, arena, operations, canonical, err);
+}
+
+/* --- with values in the place of variables --- */
+
+/* A piece of the script, rendered into the arena. */
+static int json_render_piece(const struct script *script, struct slice piece,
+                             const struct template_values *values, struct arena *arena,
+                             struct slice *out, struct err *err)
+{
+    size_t start = (size_t)(piece.at - script->text);
+    struct buf rendered;
+    int rc;
+
+    buf_init(&rendered, JSON_SCRIPT_RENDERED_MAX);
+    rc = template_render_span(script, start, start + piece.len, values, &rendered, err);
+    if (rc == 0) {
+        *out = (struct slice){.at = arena_strndup(arena, buf_str(&rendered), rendered.len),
+                              .len = rendered.len};
+        if (out->at == NULL)
+            rc = err_set(err, ERR_NOMEM, "out of memory");
+    }
+    buf_free(&rendered);
+    return rc;
+}
+
+/* Divided where the script has its first "=", whatever the values have. */
+static int json_render_text(const struct script *script, struct slice text,
+                            const struct template_values *values, struct arena *arena,
+                            struct etcd_operations *out, struct err *err)
+{
+    struct slice key, value;
+    int rc;
+
+    if (!json_split_text(text, &key, &value))
+        return 0; /* an empty one */
+    rc = json_render_piece(script, key, values, arena, &key, err);
+    if (rc == 0)
+        rc = json_render_piece(script, value, values, arena, &value, err);
+    if (rc == 0 && etcd_operations_put_one(key, value, arena, out) != 0)
+        rc = err_set(err, ERR_NOMEM, "out of memory");
+    return rc;
+}
+
+int json_script_render(const struct script *script, const struct template_values *values,
+                       struct arena *arena, struct etcd_operations *out, struct err *err)
+{
+    struct slice text = metadata_trim((struct slice){.at = script->text, .len = script->len});
+    const struct slice whole = {.at = script->text, .len = script->len};
+    struct slice rendered;
+    int rc;
+
+    *out = (struct etcd_operations){.count = 0};
+    if (!script->has_variables) {
+        *out = *script->operations;
         return 0;
-    if (equals == NULL ||
-        metadata_trim((struct slice){.at = trimmed.at, .len = (size_t)(equals - trimmed.at)}).len ==
-            0)
-        return err_set(err, ERR_INVALID,
-                       "neither JSON (an array of operations, or an object with \"operations\") "
-                       "nor key=value");
-    *operations = 1;
-    if (buf_append(canonical, trimmed.at, trimmed.len) != 0)
-        return err_set(err, canonical->rc, "%s", err_code_text(canonical->rc));
-    return 0;
+    }
+    if (!json_script_is_json(text))
+        return json_render_text(script, text, values, arena, out, err);
+    rc = json_render_piece(script, whole, values, arena, &rendered, err);
+    if (rc == 0)
+        rc = json_read_json(rendered.at, rendered.len, arena, NULL, out, NULL, err);
+    return rc;
 }

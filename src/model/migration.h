@@ -12,12 +12,13 @@ enum backend_kind {
     BACKEND_POSTGRESQL,
     BACKEND_GREPTIMEDB,
     BACKEND_ETCD,
+    BACKEND_MYSQL, /* MySQL and MariaDB */
     BACKEND_KINDS,
 };
 
-/* "postgresql", "greptimedb", "etcd": the name in folders, IDs and answers. */
+/* "postgresql", "greptimedb", "etcd", "mysql": the name in folders, IDs and answers. */
 const char *backend_kind_name(enum backend_kind kind);
-/* Trimmed, any case, with the alias "postgres". False for anything else. */
+/* Trimmed, any case, with the aliases "postgres" and "mariadb". False for anything else. */
 bool backend_kind_parse(const char *text, enum backend_kind *out);
 
 enum {
@@ -31,6 +32,7 @@ enum {
 struct sql_statement {
     size_t start, end;
     unsigned line; /* 1-based line of its first byte */
+    unsigned kind; /* MySQL: enum mysql_kind */
 };
 
 enum template_var {
@@ -44,12 +46,14 @@ enum template_var {
 /* Where a variable stands, which decides how its value is written (bfm-api.md §3.2, DESIGN.md §5).
  */
 enum template_place {
-    TEMPLATE_IN_PLAIN, /* alone, as an identifier: quoted if it must be */
+    TEMPLATE_IN_PLAIN,       /* alone, as an identifier: quoted if it must be */
+    TEMPLATE_IN_PLAIN_MYSQL, /* the same, quoted by `...` */
     TEMPLATE_IN_WORD, /* part of a longer word (idx_{{.Schema}}): refused if it would need quotes */
     TEMPLATE_IN_STRING, /* inside '...': quotes doubled (backslashes too inside E'...') */
     TEMPLATE_IN_ESTRING,
+    TEMPLATE_IN_EDOUBLE,    /* inside "..." of MySQL, a string with backslashes */
     TEMPLATE_IN_QUOTED,     /* inside "...": double quotes doubled */
-    TEMPLATE_IN_BACKQUOTED, /* inside `...` (GreptimeDB): backquotes doubled */
+    TEMPLATE_IN_BACKQUOTED, /* inside `...` (GreptimeDB, MySQL): backquotes doubled */
     TEMPLATE_IN_COMMENT,    /* as it is, with anything that could end the comment replaced */
     TEMPLATE_IN_JSON,       /* inside a JSON string: escaped as JSON */
     TEMPLATE_IN_TEXT,       /* in a script that is neither SQL nor JSON: as it is */
@@ -60,8 +64,11 @@ struct template_part {
     enum template_var var;
     enum template_place place; /* of a variable */
     bool in_dollar;            /* inside a dollar-quoted body: a value with '$' is refused */
-    size_t start, end;         /* text[start, end): the literal, or the {{...}} */
+    bool in_code;      /* inside an executable comment of MySQL: one with a mark of comments is */
+    size_t start, end; /* text[start, end): the literal, or the {{...}} */
 };
+
+struct etcd_operations;
 
 /* One script, up or down. All strings live as long as the registry. */
 struct script {
@@ -72,7 +79,9 @@ struct script {
                                        blanks */
     const struct sql_statement *statements; /* SQL backends; NULL for etcd */
     size_t statement_count;
-    const struct template_part *parts; /* at least one unless the text is empty */
+    const struct etcd_operations *operations; /* etcd, without variables (model/etcdscript.h); else
+                                                 NULL */
+    const struct template_part *parts;        /* at least one unless the text is empty */
     size_t part_count;
     bool has_variables;   /* false: rendering gives the text itself */
     bool dirties_session; /* may leave settings, locks or temporary objects on the session
@@ -113,6 +122,12 @@ struct migration {
     unsigned invalid_line; /* the line in it, 0 if there is none */
     size_t index;          /* place in registry->migrations */
 };
+
+/* Whether it can be undone. What an etcd migration without a down script has replaced was kept. */
+static inline bool migration_can_undo(const struct migration *migration)
+{
+    return migration->down.file != NULL || migration->backend == BACKEND_ETCD;
+}
 
 /* Whether the effective schema is fixed by the migration itself. */
 static inline bool migration_is_fixed(const struct migration *migration)

@@ -66,11 +66,23 @@ static int script_check_bytes(const struct script *script, struct err *err)
     return 0;
 }
 
+static enum sql_dialect script_dialect(enum backend_kind backend)
+{
+    switch (backend) {
+    case BACKEND_GREPTIMEDB:
+        return SQL_GREPTIMEDB;
+    case BACKEND_MYSQL:
+        return SQL_MYSQL;
+    default:
+        return SQL_POSTGRESQL;
+    }
+}
+
 static int script_load_sql(struct script_loader *loader, enum backend_kind backend,
                            struct arena *arena, struct script *script, struct metadata *metadata,
                            struct err *err)
 {
-    enum sql_dialect dialect = backend == BACKEND_GREPTIMEDB ? SQL_GREPTIMEDB : SQL_POSTGRESQL;
+    enum sql_dialect dialect = script_dialect(backend);
     struct sql_scan *scan = &loader->scan;
     int rc = sql_scan_text(scan, script->text, script->len, dialect, err);
 
@@ -89,9 +101,25 @@ static int script_load_sql(struct script_loader *loader, enum backend_kind backe
     if (rc != 0)
         return rc;
     script->dirties_session =
-        backend == BACKEND_POSTGRESQL && sql_dirties_session(scan, script->text);
+        backend != BACKEND_GREPTIMEDB && sql_dirties_session(scan, script->text);
     if (checksum_sql(scan, script->text, &loader->scratch, script->checksum) != 0)
         return script_no_memory(err);
+    return 0;
+}
+
+/* Nothing of it is parsed again unless a value must be put in first. */
+static int script_keep_operations(struct script *script, const struct etcd_operations *operations,
+                                  struct arena *arena, struct err *err)
+{
+    struct etcd_operations *kept;
+
+    if (script->has_variables)
+        return 0;
+    kept = arena_alloc(arena, sizeof(*kept));
+    if (kept == NULL)
+        return script_no_memory(err);
+    *kept = *operations;
+    script->operations = kept;
     return 0;
 }
 
@@ -99,19 +127,21 @@ static int script_load_json(struct script_loader *loader, struct arena *arena,
                             struct script *script, struct metadata *metadata, struct err *err)
 {
     enum json_script_form form;
-    size_t operations;
+    struct etcd_operations operations;
     struct buf canonical;
     int rc;
 
     buf_init(&canonical, (size_t)2 * SQL_TEXT_MAX);
     rc = json_script_read(script->text, script->len, arena, metadata, &form, &operations,
                           &canonical, err);
-    if (rc == 0 && operations == 0 && metadata != NULL)
+    if (rc == 0 && operations.given == 0 && metadata != NULL)
         rc = script_refuse(err, 1, "the script has no operation");
     if (rc == 0)
         rc = variables_scan(script, NULL, SQL_POSTGRESQL,
                             form == JSON_SCRIPT_TEXT ? TEMPLATE_IN_TEXT : TEMPLATE_IN_JSON, arena,
                             err);
+    if (rc == 0)
+        rc = script_keep_operations(script, &operations, arena, err);
     if (rc == 0 &&
         checksum_text(buf_str(&canonical), canonical.len, &loader->scratch, script->checksum) != 0)
         rc = script_no_memory(err);
@@ -136,6 +166,7 @@ static int script_spoil(const struct registry_file *file, struct script *script)
 {
     script->statements = NULL;
     script->statement_count = 0;
+    script->operations = NULL;
     script->parts = NULL;
     script->part_count = 0;
     script->has_variables = false;

@@ -101,6 +101,19 @@ static bool render_is_lower(const char *value)
     return value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
 }
 
+/* MySQL's words are many, and quotes around a name that needs none do no harm. */
+static int render_plain_mysql(const struct rendering *rendering, const struct template_part *part,
+                              const char *value)
+{
+    if (value[0] == '\0')
+        return render_refuse(rendering, part, "has no value here");
+    if (part->var == TEMPLATE_VERSION && render_is_digits(value))
+        return buf_puts(rendering->out, value);
+    buf_putc(rendering->out, '`');
+    render_doubled(rendering->out, value, '`', '\0');
+    return buf_putc(rendering->out, '`');
+}
+
 static int render_plain(const struct rendering *rendering, const struct template_part *part,
                         const char *value)
 {
@@ -152,9 +165,15 @@ static int render_variable(const struct rendering *rendering, const struct templ
         return render_refuse(rendering, part,
                              "is inside of a dollar-quoted text, where a value with a '$' in it "
                              "cannot stand");
+    if (part->in_code && strpbrk(value, "*/") != NULL)
+        return render_refuse(rendering, part,
+                             "is inside of an executable comment, which not every server reads as "
+                             "code: a value with '*' or '/' in it could end it");
     switch (part->place) {
     case TEMPLATE_IN_PLAIN:
         return render_plain(rendering, part, value);
+    case TEMPLATE_IN_PLAIN_MYSQL:
+        return render_plain_mysql(rendering, part, value);
     case TEMPLATE_IN_WORD:
         return render_word(rendering, part, value);
     case TEMPLATE_IN_STRING:
@@ -162,6 +181,9 @@ static int render_variable(const struct rendering *rendering, const struct templ
         break;
     case TEMPLATE_IN_ESTRING:
         render_doubled(out, value, '\'', '\\');
+        break;
+    case TEMPLATE_IN_EDOUBLE:
+        render_doubled(out, value, '"', '\\');
         break;
     case TEMPLATE_IN_QUOTED:
         render_doubled(out, value, '"', '\0');
@@ -231,26 +253,26 @@ static int render(const struct rendering *rendering)
     return rc;
 }
 
+int template_render_span(const struct script *script, size_t start, size_t end,
+                         const struct template_values *values, struct buf *out, struct err *err)
+{
+    struct rendering rendering = {
+        .script = script, .values = values, .start = start, .end = end, .out = out, .err = err};
+
+    return render(&rendering);
+}
+
 int template_render(const struct script *script, const struct template_values *values,
                     struct buf *out, struct err *err)
 {
-    struct rendering rendering = {
-        .script = script, .values = values, .end = script->len, .out = out, .err = err};
-
-    return render(&rendering);
+    return template_render_span(script, 0, script->len, values, out, err);
 }
 
 int template_render_statement(const struct script *script, const struct sql_statement *statement,
                               const struct template_values *values, struct buf *out,
                               struct err *err)
 {
-    struct rendering rendering = {.script = script,
-                                  .values = values,
-                                  .start = statement->start,
-                                  .end = statement->end,
-                                  .out = out,
-                                  .err = err};
-    int rc = render(&rendering);
+    int rc = template_render_span(script, statement->start, statement->end, values, out, err);
 
     if (rc == ERR_INVALID && err != NULL)
         err->statement = (unsigned)(statement - script->statements) + 1;

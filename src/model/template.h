@@ -19,6 +19,10 @@ struct template_values {
 int template_render(const struct script *script, const struct template_values *values,
                     struct buf *out, struct err *err);
 
+/* The same for the bytes [start, end) of the script. */
+int template_render_span(const struct script *script, size_t start, size_t end,
+                         const struct template_values *values, struct buf *out, struct err *err);
+
 /* The same for one statement of the script. */
 int template_render_statement(const struct script *script, const struct sql_statement *statement,
                               const struct template_values *values, struct buf *out,

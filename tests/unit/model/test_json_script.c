@@ -33,21 +33,26 @@ static void test_forms(void **state)
 static void test_operations(void **state)
 {
     (void)state;
-    assert_refused("[{\"key\":\"a\",\"value\":\"b\"},\n\n 7]", AT ":3: operation 1: not an object");
+    assert_refused("[{\"key\":\"a\",\"value\":\"b\"},\n\n 7]", AT ":3: operation 2: not an object");
     assert_refused("{\"operations\":[\n{\"key\":\"a\",\"value\":\"]\\\"[\"},\n{\"key\":\"\"}]}",
-                   AT ":3: operation 1: \"key\" is not a string with text in it");
+                   AT ":3: operation 2: \"key\" is not a string with text in it");
     assert_refused("{\"bfm\":{\"tags\":[\"a=b\",\n\"c=d\"]},\n\"operations\":[{\"key\":7}]}",
-                   AT ":3: operation 0: \"key\" is not a string with text in it");
+                   AT ":3: operation 1: \"key\" is not a string with text in it");
     assert_refused("[{\"value\":\"b\"}]",
-                   AT ":1: operation 0: \"key\" is not a string with text in it");
-    assert_refused("[{\"key\":\"a\"}]",
-                   AT ":1: operation 0: \"value\" is neither a string nor an object");
-    assert_refused("[{\"key\":\"a\",\"value\":[1]}]",
-                   AT ":1: operation 0: \"value\" is neither a string nor an object");
+                   AT ":1: operation 1: \"key\" is not a string with text in it");
+    assert_refused("[{\"key\":\"a\"}]", AT ":1: operation 1: \"value\" is missing");
+    assert_refused("[{\"key\":\"a\",\"vlaue\":1}]",
+                   AT ":1: operation 1: \"vlaue\" is unknown; known are operation, key and value");
+    assert_refused("[{\"operation\":\"delete\",\"key\":\"a\",\"value\":\"\"}]",
+                   AT ":1: operation 1: a delete has no \"value\"");
+    assert_refused("[\n{\"key\":\"a\",\n\"value\":[01]}]",
+                   AT ":2: operation 1: \"01\" is not a JSON number");
+    assert_refused("[{\"operation\":\"delete_prefix\",\"key\":\"\"}]",
+                   AT ":1: operation 1: \"key\" is not a string with text in it");
     assert_refused("[{\"operation\":\"move\",\"key\":\"a\"}]",
-                   AT ":1: operation 0: \"operation\" is neither put nor delete");
+                   AT ":1: operation 1: \"operation\" is neither put nor delete nor delete_prefix");
     assert_refused("[{\"operation\":null,\"key\":\"a\"}]",
-                   AT ":1: operation 0: \"operation\" is neither put nor delete");
+                   AT ":1: operation 1: \"operation\" is neither put nor delete nor delete_prefix");
     assert_refused("{\"operations\":{}}", AT ": \"operations\" is not an array");
 }
 
