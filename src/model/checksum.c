@@ -4,7 +4,7 @@
 
 #include "model/metadata.h"
 
-static void checksum_put(struct buf *scratch, const char *text, size_t len)
+void checksum_put(struct buf *scratch, const char *text, size_t len)
 {
     const char *end = text + len;
 

@@ -10,6 +10,9 @@
  * the text's length. Return 0, ERR_NOMEM or ERR_LIMIT.
  */
 
+/* Appends the text with line ends as LF. Failures show in scratch->rc. */
+void checksum_put(struct buf *scratch, const char *text, size_t len);
+
 /* SQL: tokens as they are (line ends in them as LF), each run of blanks and comments one blank. */
 int checksum_sql(const struct sql_scan *scan, const char *text, struct buf *scratch,
                  char out[HASH_SHA256_HEX]);
