@@ -53,8 +53,7 @@ static void pg_cancel_on_done(struct op *op, int rc)
     pg_cancels_running--;
     pg_cancel_free(cancel);
     pg_cancel_pump();
-    pool->alive--;
-    pg_pool_on_freed(pool);
+    pool_detach(&pool->pool);
     if (conn != NULL)
         pg_query_on_cancel_done(conn);
 }
@@ -62,12 +61,13 @@ static void pg_cancel_on_done(struct op *op, int rc)
 static void pg_cancel_run(struct pg_cancel *cancel)
 {
     op_init(&cancel->op, pg_cancel_on_done);
-    if (work_start(cancel->pool->loop, &cancel->op, pg_cancel_on_thread, cancel->handle) != 0) {
+    if (work_start(cancel->pool->pool.loop, &cancel->op, pg_cancel_on_thread, cancel->handle) !=
+        0) {
         pg_cancel_free(cancel);
         return;
     }
-    cancel->conn->retire = true; /* it may come late */
-    cancel->pool->alive++;       /* the pool stays until the thread is done */
+    cancel->conn->retire = true;      /* it may come late */
+    pool_attach(&cancel->pool->pool); /* the pool stays until the thread is done */
     pg_cancels_running++;
 }
 

@@ -23,10 +23,15 @@ static void pg_conn_check(const struct pg_conn *conn)
     const enum pg_conn_state state = (enum pg_conn_state)conn->sm.state;
 
     assert((state == PG_BUSY) == (conn->op != NULL));
-    assert(list_is_linked(&conn->link) ==
+    assert(list_is_linked(&conn->pooled.link) ==
            (state == PG_RESOLVING || state == PG_CONNECTING || state == PG_IDLE));
     assert(state != PG_CLOSING || (conn->pq == NULL && conn->watch == NULL));
     assert(state != PG_IDLE || (!conn->broken && !conn->retire));
+}
+
+struct pg_conn *pg_conn_of(struct pool_conn *pooled)
+{
+    return container_of(pooled, struct pg_conn, pooled);
 }
 
 struct pg_conn *pg_conn_create(struct pg_pool *pool)
@@ -37,7 +42,8 @@ struct pg_conn *pg_conn_create(struct pg_pool *pool)
         return NULL;
     sm_init(&conn->sm, pg_conn_states, "pg_conn", PG_RESOLVING);
     conn->pool = pool;
-    pool->alive++;
+    conn->pooled.pool = &pool->pool;
+    pool_attach(&pool->pool);
     return conn;
 }
 
@@ -49,7 +55,7 @@ void pg_conn_move(struct pg_conn *conn, enum pg_conn_state next)
 
 struct sched *pg_conn_sched(const struct pg_conn *conn)
 {
-    return loop_sched(conn->pool->loop);
+    return loop_sched(conn->pool->pool.loop);
 }
 
 static void pg_conn_on_event(uv_poll_t *poll, int status, int events)
@@ -63,8 +69,8 @@ static void pg_conn_on_event(uv_poll_t *poll, int status, int events)
     case PG_CONNECTING:
         pg_connect_on_socket(conn);
         break;
-    case PG_IDLE:
-        pg_pool_on_idle_readable(conn);
+    case PG_IDLE: /* a goodbye or the end of the stream: nothing else comes unasked */
+        pool_on_idle_lost(&conn->pooled);
         break;
     case PG_BUSY:
         pg_query_on_socket(conn);
@@ -100,7 +106,7 @@ static int pg_conn_add_watch(struct pg_conn *conn, int fd)
 
     if (watch == NULL)
         return ERR_NOMEM;
-    if (uv_poll_init(loop_uv(conn->pool->loop), &watch->poll, fd) != 0) {
+    if (uv_poll_init(loop_uv(conn->pool->pool.loop), &watch->poll, fd) != 0) {
         mem_free(watch);
         return ERR_NOMEM;
     }
@@ -147,13 +153,12 @@ void pg_conn_close(struct pg_conn *conn)
 
 void pg_conn_try_free(struct pg_conn *conn)
 {
-    struct pg_pool *pool = conn->pool;
+    struct pool *pool = &conn->pool->pool;
 
     if (conn->sm.state != PG_CLOSING || conn->watches > 0 || conn->resolve_op.active)
         return;
     mem_free(conn);
-    pool->alive--;
-    pg_pool_on_freed(pool);
+    pool_detach(pool);
 }
 
 PGconn *pg_raw(struct pg_conn *conn)

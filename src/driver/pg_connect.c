@@ -93,7 +93,7 @@ static void pg_connect_fail(struct pg_conn *conn, int code, const char *text)
     struct err err;
 
     err_set(&err, code, "%s", text);
-    pg_pool_on_connect_failed(conn, &err);
+    pool_on_connect_failed(&conn->pooled, &err);
 }
 
 static void pg_connect_on_timer(struct timer *timer)
@@ -114,7 +114,7 @@ static void pg_connect_succeed(struct pg_conn *conn)
     if (PQsetnonblocking(conn->pq, 1) != 0)
         pg_connect_fail(conn, ERR_UNREACHABLE, "cannot connect: the connection broke at once");
     else
-        pg_pool_on_connected(conn);
+        pool_on_connected(&conn->pooled);
 }
 
 static void pg_connect_watch(struct pg_conn *conn, int events)
@@ -144,7 +144,7 @@ static void pg_connect_step(struct pg_conn *conn, PostgresPollingStatusType step
         break;
     }
     pg_error_of_connect(PQerrorMessage(conn->pq), &err);
-    pg_pool_on_connect_failed(conn, &err);
+    pool_on_connect_failed(&conn->pooled, &err);
 }
 
 void pg_connect_on_socket(struct pg_conn *conn)
@@ -181,7 +181,7 @@ static void pg_connect_on_resolved(struct op *op, int rc)
         pg_conn_try_free(conn);
     } else if (rc != 0) {
         err_prefix(&op->err, "cannot connect");
-        pg_pool_on_connect_failed(conn, &op->err);
+        pool_on_connect_failed(&conn->pooled, &op->err);
     } else {
         pg_connect_begin(conn);
     }
@@ -197,7 +197,8 @@ int pg_connect_start(struct pg_conn *conn, struct err *err)
         op_begin(&conn->resolve_op, NULL, NULL);
         op_finish_later(&conn->resolve_op, pg_conn_sched(conn), 0);
     } else {
-        rc = resolve_start(conn->pool->loop, &conn->resolve_op, settings->host, &conn->addresses);
+        rc = resolve_start(conn->pool->pool.loop, &conn->resolve_op, settings->host,
+                           &conn->addresses);
     }
     if (rc != 0) {
         *err = conn->resolve_op.err;

@@ -3,6 +3,7 @@
 
 #include "base/sm.h"
 #include "driver/pg.h"
+#include "driver/pool.h"
 #include "io/resolve.h"
 
 /* What the files of this driver share; nobody else includes it. */
@@ -29,16 +30,14 @@ enum pg_conn_state {
 };
 
 struct pg_conn {
+    struct pool_conn pooled;
     struct sm sm;
     struct pg_pool *pool;
-    struct list link; /* IDLE: pool->idle; RESOLVING, CONNECTING: pool->connecting */
     PGconn *pq;
     struct pg_watch *watch; /* of libpq's socket; NULL before there is one */
     unsigned watches;       /* poll handles not closed to the end */
     struct timer timer;     /* of connecting, or of the query */
-    uint64_t opened_ms;
-    uint64_t idle_since_ms;
-    bool broken; /* nothing can be asked of it any more */
+    bool broken;            /* nothing can be asked of it any more */
     bool retire; /* a cancel request was sent on its behalf: not reused, as it may come late */
 
     struct op resolve_op;
@@ -54,25 +53,8 @@ struct pg_conn {
 };
 
 struct pg_pool {
-    struct loop *loop;
+    struct pool pool;
     struct pg_settings settings; /* texts owned */
-    struct list idle;            /* most recently used first */
-    struct list connecting;
-    struct list waiters;
-    unsigned open; /* connecting, idle and lent: what max_open limits */
-    unsigned idle_count;
-    unsigned connecting_count;
-    unsigned waiting;
-    unsigned alive; /* connections not freed yet, closing ones included */
-    bool closing;
-    bool crowded; /* the server has no place for more: wait for those that are open */
-    struct op *close_op;
-    struct timer expiry;
-    struct timer crowd_timer;
-    uint64_t down_until_ms; /* until then an acquire fails with `down` instead of trying again */
-    struct err down;
-    uint64_t failed_since_ms; /* of the last connect that failed: when it was begun */
-    struct pool_stats stats;  /* what is counted or noted of it as it happens */
 };
 
 /* pg_conn.c */
@@ -88,7 +70,9 @@ int pg_conn_watch(struct pg_conn *conn, int events);
 void pg_conn_unwatch(struct pg_conn *conn);
 struct sched *pg_conn_sched(const struct pg_conn *conn);
 
-/* pg_connect.c: each returns at once; the outcome goes to the two functions of the pool below. */
+struct pg_conn *pg_conn_of(struct pool_conn *pooled);
+
+/* pg_connect.c: the outcome goes to pool_on_connected() or pool_on_connect_failed(). */
 int pg_connect_start(struct pg_conn *conn, struct err *err);
 void pg_connect_on_socket(struct pg_conn *conn);
 
@@ -105,13 +89,6 @@ bool pg_cancel_drop(struct pg_conn *conn);
 void pg_cancel_leave(struct pg_conn *conn);
 /* The request is over. */
 void pg_query_on_cancel_done(struct pg_conn *conn);
-
-/* pg_pool.c */
-void pg_pool_on_connected(struct pg_conn *conn);
-/* The connection is closed by this call. */
-void pg_pool_on_connect_failed(struct pg_conn *conn, const struct err *err);
-void pg_pool_on_idle_readable(struct pg_conn *conn);
-void pg_pool_on_freed(struct pg_pool *pool);
 
 /* pg_error.c */
 /* A known reason for why connecting failed, without host, user, password or database. */
