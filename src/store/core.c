@@ -28,6 +28,7 @@ enum core_class {
     CORE_ALONE,
     CORE_WRITES,
     CORE_CLAIMS,
+    CORE_SWAPS,
 };
 
 static enum core_class core_class(enum request_kind kind)
@@ -41,6 +42,8 @@ static enum core_class core_class(enum request_kind kind)
         return CORE_WRITES;
     case REQUEST_CLAIM_KEY:
         return CORE_CLAIMS;
+    case REQUEST_SWAP_LEDGER:
+        return CORE_SWAPS;
     case REQUEST_PING:
     case REQUEST_SYNC:
     case REQUEST_APPLIED:
@@ -54,6 +57,7 @@ static enum core_class core_class(enum request_kind kind)
     case REQUEST_TENANTS:
     case REQUEST_STANDING:
     case REQUEST_UNENDED:
+    case REQUEST_LEDGER:
         break;
     }
     return CORE_NO_WRITE;
@@ -169,6 +173,10 @@ static bool core_refuse_unprepared(const struct store_core *core, struct list *r
 /* Whether a read of this kind shows nothing that the write changes. */
 static bool core_is_hidden(const struct request *write, enum request_kind read)
 {
+    if (write->kind == REQUEST_PREPARE)
+        return false;
+    if (write->kind == REQUEST_SWAP_LEDGER || read == REQUEST_LEDGER)
+        return write->kind != REQUEST_SWAP_LEDGER || read != REQUEST_LEDGER;
     if (write->kind == REQUEST_CLAIM_KEY)
         return true;
     if (write->kind == REQUEST_BEAT)
@@ -199,6 +207,7 @@ static void core_deal_reads(struct store_core *core)
 {
     uint64_t of_skips = core_oldest_write(core, REQUEST_SKIPPED);
     uint64_t of_runs = core_oldest_write(core, REQUEST_RUNS);
+    uint64_t of_ledger = core_oldest_write(core, REQUEST_LEDGER);
     uint64_t of_others = core_oldest_write(core, REQUEST_APPLIED);
     struct list ready;
     struct list *node;
@@ -206,9 +215,10 @@ static void core_deal_reads(struct store_core *core)
     list_init(&ready);
     list_foreach_safe(at, &core->reads) {
         struct request *request = container_of(at, struct request, link);
-        uint64_t oldest = request->kind == REQUEST_SKIPPED ? of_skips
-                          : request->kind == REQUEST_RUNS  ? of_runs
-                                                           : of_others;
+        uint64_t oldest = request->kind == REQUEST_SKIPPED  ? of_skips
+                          : request->kind == REQUEST_RUNS   ? of_runs
+                          : request->kind == REQUEST_LEDGER ? of_ledger
+                                                            : of_others;
 
         if (request->seq > oldest && request->kind != REQUEST_PING)
             continue;
@@ -235,8 +245,9 @@ static void core_take(struct store_core *core, struct request *request)
     request->running = true;
 }
 
-/* The first write and those behind it that go with it, up to the size of a batch. Claims and other
- * writes may overtake each other, as they touch different rows; nothing overtakes a prepare. */
+/* The first write and those behind it that go with it, up to the size of a batch. Claims,
+ * changes of the ledger and other writes may overtake each other, as they touch different rows;
+ * nothing overtakes a prepare. */
 static void core_take_writes(struct store_core *core)
 {
     struct request *first = core_first(&core->writes);

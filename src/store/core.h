@@ -13,8 +13,9 @@
  * Order: writes go in batches, one batch at a time, in the order of their start. A read begins once
  * every write started before it has ended; writes of skips alone are waited for by reads of skips
  * alone, as nothing else shows them; claims of keys are waited for by nobody, as no read shows
- * them. A batch holds writes and runs, or claims, or one beat. A ping waits for nobody. A sync goes
- * in steps, between which other batches may run: it touches no column that they write.
+ * them; changes of the ledger and reads of it wait for each other and for nothing else. A batch
+ * holds writes and runs, or claims, or changes of the ledger, or one beat. A ping waits for nobody.
+ * A sync goes in steps, between which other batches may run: it touches no column that they write.
  */
 enum request_kind {
     REQUEST_PREPARE,
@@ -35,6 +36,8 @@ enum request_kind {
     REQUEST_TENANTS,
     REQUEST_STANDING,
     REQUEST_UNENDED,
+    REQUEST_LEDGER,
+    REQUEST_SWAP_LEDGER,
 };
 
 enum {
@@ -78,6 +81,8 @@ struct request {
     const struct store_tenant_filter *tenant_filter;
     const struct store_place *places; /* standing */
     size_t place_count;
+    const struct ledger_query *ledger_query;
+    const struct ledger_change *change;
     const char *run_id; /* run_lanes, run_steps */
     int64_t after;
     union {
@@ -91,14 +96,16 @@ struct request {
         struct store_standings *standings;
         struct store_key_claim *claim;
         struct store_beat_result *beat;
+        struct ledger_rows *ledger;
+        bool *swapped;
     } out;
 };
 
 /* A database kind. None of these may fail: what cannot be started is completed with rc set. */
 struct core_ops {
     bool exclusive; /* one batch or one group of reads at a time */
-    /* Runs a batch: a prepare, a beat or a sync step alone, or claims, or writes and runs. Ends
-     * with core_end_batch(). */
+    /* Runs a batch: a prepare, a beat or a sync step alone, or claims, or changes of the ledger,
+     * or writes and runs. Ends with core_end_batch(). */
     void (*run_batch)(struct store_core *core, struct list *batch);
     /* Runs reads, in any order; takes them off `reads`. Each ends with core_end_read(). */
     void (*run_reads)(struct store_core *core, struct list *reads);
@@ -190,18 +197,23 @@ int core_beat(struct store *store, struct op *op, const struct store_beat *beat,
               struct store_beat_result *out);
 int core_get_tenants(struct store *store, struct op *op, const struct store_tenant_filter *filter,
                      struct store_tenants *out);
+int core_get_ledger(struct store *store, struct op *op, const struct ledger_query *query,
+                    struct ledger_rows *out);
+int core_swap_ledger(struct store *store, struct op *op, const struct ledger_change *change,
+                     bool *swapped);
 void core_get_stats(struct store *store, struct store_stats *out);
 int core_close(struct store *store, struct op *op);
 
 /* What the `struct store_ops` of every kind has in common. */
-#define CORE_STORE_OPS                                                                   \
-    .prepare = core_prepare, .ping = core_ping, .write = core_write, .sync = core_sync,  \
-    .get_applied = core_get_applied, .get_executions = core_get_executions,              \
-    .get_standing = core_get_standing, .get_unended = core_get_unended,                  \
-    .get_statuses = core_get_statuses, .get_history = core_get_history,                  \
-    .get_skipped = core_get_skipped, .put_run = core_put_run, .get_runs = core_get_runs, \
-    .get_run_lanes = core_get_run_lanes, .get_run_steps = core_get_run_steps,            \
-    .claim_key = core_claim_key, .beat = core_beat, .get_tenants = core_get_tenants,     \
-    .get_stats = core_get_stats, .close = core_close
+#define CORE_STORE_OPS                                                                           \
+    .prepare = core_prepare, .ping = core_ping, .write = core_write, .sync = core_sync,          \
+    .get_applied = core_get_applied, .get_executions = core_get_executions,                      \
+    .get_standing = core_get_standing, .get_unended = core_get_unended,                          \
+    .get_statuses = core_get_statuses, .get_history = core_get_history,                          \
+    .get_skipped = core_get_skipped, .put_run = core_put_run, .get_runs = core_get_runs,         \
+    .get_run_lanes = core_get_run_lanes, .get_run_steps = core_get_run_steps,                    \
+    .claim_key = core_claim_key, .beat = core_beat, .get_tenants = core_get_tenants,             \
+    .get_ledger = core_get_ledger, .swap_ledger = core_swap_ledger, .get_stats = core_get_stats, \
+    .close = core_close
 
 #endif

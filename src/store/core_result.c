@@ -25,12 +25,15 @@ struct arena *core_result_arena(const struct request *request)
         return &request->out.standings->arena;
     case REQUEST_CLAIM_KEY:
         return &request->out.claim->arena;
+    case REQUEST_LEDGER:
+        return &request->out.ledger->arena;
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
     case REQUEST_SYNC:
     case REQUEST_PUT_RUN:
     case REQUEST_BEAT:
+    case REQUEST_SWAP_LEDGER:
         break;
     }
     return NULL;
@@ -72,6 +75,12 @@ void core_zero_result(struct request *request)
     case REQUEST_BEAT:
         *request->out.beat = (struct store_beat_result){.interrupted = 0};
         return;
+    case REQUEST_LEDGER:
+        *request->out.ledger = (struct ledger_rows){.rows = NULL};
+        return;
+    case REQUEST_SWAP_LEDGER:
+        *request->out.swapped = false;
+        return;
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
@@ -103,6 +112,8 @@ int core_add_row(struct request *request, struct rows *rows)
     case REQUEST_STANDING:
     case REQUEST_UNENDED:
         return rows_add_standing(rows, request->out.standings);
+    case REQUEST_LEDGER:
+        return rows_add_ledger(rows, request->out.ledger);
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
@@ -110,6 +121,7 @@ int core_add_row(struct request *request, struct rows *rows)
     case REQUEST_PUT_RUN:
     case REQUEST_CLAIM_KEY:
     case REQUEST_BEAT:
+    case REQUEST_SWAP_LEDGER:
         break;
     }
     return 0;

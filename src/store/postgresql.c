@@ -26,6 +26,7 @@ static void pgstore_run_batch(struct store_core *core, struct list *batch)
         pgstore_sync_run(pg, first);
         return;
     case REQUEST_CLAIM_KEY:
+    case REQUEST_SWAP_LEDGER:
     case REQUEST_BEAT:
         pgstore_outcome_run(pg, batch);
         return;
@@ -38,6 +39,7 @@ static void pgstore_run_batch(struct store_core *core, struct list *batch)
     case REQUEST_TENANTS:
     case REQUEST_STANDING:
     case REQUEST_UNENDED:
+    case REQUEST_LEDGER:
     case REQUEST_APPLIED:
     case REQUEST_EXECUTIONS:
     case REQUEST_STATUSES:

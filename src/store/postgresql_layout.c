@@ -97,6 +97,14 @@ static const char layout_servers[] =
     "CREATE TABLE IF NOT EXISTS @.bfm_servers ("
     " server_id TEXT PRIMARY KEY, started_at TIMESTAMP NOT NULL, seen_at TIMESTAMP NOT NULL);";
 
+static const char layout_ledger[] =
+    "CREATE TABLE IF NOT EXISTS @.bfm_ledger ("
+    " connection TEXT COLLATE \"C\" NOT NULL, schema TEXT COLLATE \"C\" NOT NULL,"
+    " migration_id TEXT COLLATE \"C\" NOT NULL, checksum TEXT NOT NULL, run_id TEXT NOT NULL,"
+    " undo BOOLEAN NOT NULL, complete BOOLEAN NOT NULL, started BOOLEAN NOT NULL,"
+    " done BIGINT NOT NULL, applied_at TIMESTAMP, revision BIGINT NOT NULL,"
+    " PRIMARY KEY (connection, schema, migration_id));";
+
 #define COLUMN(table, name, type)                                                          \
     {                                                                                      \
         table, name, "ALTER TABLE @." table " ADD COLUMN IF NOT EXISTS " name " " type ";" \
@@ -119,6 +127,7 @@ const struct pgstore_object pgstore_objects[] = {
     {"bfm_run_lanes", NULL, layout_run_lanes},
     {"bfm_idempotency_keys", NULL, layout_keys},
     {"bfm_servers", NULL, layout_servers},
+    {"bfm_ledger", NULL, layout_ledger},
     COLUMN("migrations_list", "error_message", "TEXT"),
     COLUMN("migrations_list", "checksum", "TEXT"),
     COLUMN("migrations_list", "definition", "TEXT"),

@@ -12,8 +12,10 @@ enum {
 };
 
 /*
- * Writes that have a result: the claims of a batch in one statement, or a beat. Claims may be
- * repeated: one that comes again finds its own run. For a beat nobody waits: the next one comes.
+ * Writes that have a result: the claims or the changes of the ledger of a batch in one statement,
+ * or a beat. Claims may be repeated: one that comes again finds its own run. A change that comes
+ * again would find its own row and take it for somebody else's. For a beat nobody waits: the next
+ * one comes.
  */
 
 static void outcome_on_queried(struct op *op, int rc);
@@ -33,7 +35,7 @@ static void outcome_end(struct pgstore_outcome *outcome, int rc)
     if (rc != 0)
         core_fail_list(outcome->batch, &outcome->step.err);
     pg_results_free(&outcome->call.results);
-    buf_free(&outcome->claims);
+    buf_free(&outcome->json);
     core_end_batch(&outcome_store(outcome)->core);
 }
 
@@ -52,8 +54,16 @@ static int outcome_read_claim(struct request *request, struct pgstore_cursor *cu
     return 0;
 }
 
-/* One row for each claim, in their order. */
-static int outcome_read_claims(struct pgstore_outcome *outcome, const PGresult *result)
+static int outcome_read_row(struct request *request, struct pgstore_cursor *cursor)
+{
+    if (request->kind == REQUEST_CLAIM_KEY)
+        return outcome_read_claim(request, cursor);
+    *request->out.swapped = pgstore_integer(cursor, 0) != 0;
+    return 0;
+}
+
+/* One row for each, in their order. */
+static int outcome_read_rows(struct pgstore_outcome *outcome, const PGresult *result)
 {
     struct pgstore_cursor cursor = {.result = result};
 
@@ -62,8 +72,8 @@ static int outcome_read_claims(struct pgstore_outcome *outcome, const PGresult *
 
         if (cursor.row >= PQntuples(result))
             return err_set(&outcome->step.err, ERR_STORE,
-                           "the state database did not answer every claim");
-        request->rc = outcome_read_claim(request, &cursor);
+                           "the state database did not answer all that it was asked");
+        request->rc = outcome_read_row(request, &cursor);
         cursor.row++;
     }
     return 0;
@@ -79,7 +89,7 @@ static void outcome_on_queried(struct op *op, int rc)
 
         first->out.beat->interrupted = pgstore_integer(&cursor, 0);
     } else if (rc == 0) {
-        rc = outcome_read_claims(outcome, outcome->call.results.results[0]);
+        rc = outcome_read_rows(outcome, outcome->call.results.results[0]);
     }
     outcome_end(outcome, rc);
 }
@@ -97,17 +107,25 @@ static void outcome_put_claim(struct buf *json, size_t number, const struct stor
     buf_putc(json, '}');
 }
 
-static int outcome_fill_claims(struct pgstore_outcome *outcome)
+static int outcome_fill_rows(struct pgstore_outcome *outcome)
 {
-    struct buf *json = &outcome->claims;
+    bool claims = outcome_first(outcome)->kind == REQUEST_CLAIM_KEY;
+    struct buf *json = &outcome->json;
     size_t number = 0;
 
     buf_putc(json, '[');
-    list_foreach(node, outcome->batch)
-        outcome_put_claim(json, number++, container_of(node, struct request, link)->key);
+    list_foreach(node, outcome->batch) {
+        const struct request *request = container_of(node, struct request, link);
+
+        if (claims)
+            outcome_put_claim(json, number++, request->key);
+        else
+            pgstore_put_change(json, number++, request->change);
+    }
     if (buf_putc(json, ']') != 0)
         return err_set(&outcome->step.err, ERR_NOMEM, "out of memory");
-    outcome->call.sql = PGSTORE_CLAIM;
+    outcome->call.sql = claims ? PGSTORE_CLAIM : PGSTORE_SWAP;
+    outcome->call.repeatable = claims;
     outcome->call.values[0] = json->data;
     outcome->call.value_count = 1;
     return 0;
@@ -139,14 +157,14 @@ void pgstore_outcome_run(struct store_pg *pg, struct list *batch)
     int rc = 0;
 
     *outcome = (struct pgstore_outcome){.batch = batch, .call.repeatable = true};
-    buf_init(&outcome->claims, OUTCOME_JSON_MAX);
+    buf_init(&outcome->json, OUTCOME_JSON_MAX);
     op_init(&outcome->step, outcome_on_queried);
     list_foreach(node, batch)
         container_of(node, struct request, link)->rc = 0;
     if (outcome_first(outcome)->kind == REQUEST_BEAT)
         outcome_fill_beat(outcome, outcome_first(outcome)->beat);
     else
-        rc = outcome_fill_claims(outcome);
+        rc = outcome_fill_rows(outcome);
     if (rc == 0)
         rc = pgstore_call_start(pg, &outcome->call, &outcome->step);
     if (rc != 0)

@@ -35,6 +35,9 @@ enum pgstore_sql {
     PGSTORE_STANDING,
     PGSTORE_UNENDED,
     PGSTORE_MARK,
+    PGSTORE_LEDGER_OF,
+    PGSTORE_LEDGER_ALL,
+    PGSTORE_SWAP,
     PGSTORE_SQL_COUNT,
 };
 
@@ -60,6 +63,10 @@ extern const char pgstore_sql_mark[];    /* of postgresql_mark.c */
 /* Of postgresql_read_standing.c. */
 extern const char pgstore_sql_standing[];
 extern const char pgstore_sql_unended[];
+/* Of postgresql_ledger.c. */
+extern const char pgstore_sql_ledger_of[];
+extern const char pgstore_sql_ledger_all[];
+extern const char pgstore_sql_swap[];
 
 /* Times are TIMESTAMP without zone, written and read as UTC. */
 #define PGSTORE_MICROSECONDS(column) \
@@ -146,12 +153,12 @@ struct pgstore_write {
     bool keyed;                                 /* every record has a run_id */
 };
 
-/* Claims, or a beat (postgresql_outcome.c): a write with a result. */
+/* Claims, changes of the ledger, or a beat (postgresql_outcome.c): a write with a result. */
 struct pgstore_outcome {
     struct pgstore_call call;
     struct op step;
     struct list *batch;
-    struct buf claims;
+    struct buf json; /* of the claims or changes */
     char numbers[4][24];
 };
 
@@ -205,6 +212,10 @@ int pgstore_mark_adopted(struct store *store, struct op *op, const struct store_
 int pgstore_read_fill_about_runs(struct pgstore_read *read);
 /* postgresql_read_standing.c: the same for what stands and for starts without an end. */
 int pgstore_read_fill_standing(struct pgstore_read *read);
+/* postgresql_ledger.c: the same for the ledger, and one of its changes among the values of a batch.
+ */
+int pgstore_read_fill_ledger(struct pgstore_read *read);
+void pgstore_put_change(struct buf *json, size_t number, const struct ledger_change *change);
 /* postgresql_write_runs.c: adds a run and its lanes to the values of a batch. */
 void pgstore_put_run(struct pgstore_write *write, const struct request *request);
 

@@ -199,6 +199,8 @@ static int read_fill_call(struct pgstore_read *read)
     case REQUEST_STANDING:
     case REQUEST_UNENDED:
         return pgstore_read_fill_standing(read);
+    case REQUEST_LEDGER:
+        return pgstore_read_fill_ledger(read);
     case REQUEST_PREPARE:
     case REQUEST_PING:
     case REQUEST_WRITE:
@@ -206,6 +208,7 @@ static int read_fill_call(struct pgstore_read *read)
     case REQUEST_PUT_RUN:
     case REQUEST_CLAIM_KEY:
     case REQUEST_BEAT:
+    case REQUEST_SWAP_LEDGER:
         break;
     }
     read->call.sql = PGSTORE_PING;

@@ -259,7 +259,8 @@ static const char pgstore_sql_ping[] =
     " UNION ALL SELECT 1 FROM @.bfm_runs WHERE false"
     " UNION ALL SELECT 1 FROM @.bfm_run_lanes WHERE false"
     " UNION ALL SELECT 1 FROM @.bfm_idempotency_keys WHERE false"
-    " UNION ALL SELECT 1 FROM @.bfm_servers WHERE false";
+    " UNION ALL SELECT 1 FROM @.bfm_servers WHERE false"
+    " UNION ALL SELECT 1 FROM @.bfm_ledger WHERE false";
 
 /* Tables, indexes and columns of the schema $1; the schema itself with an empty name; '*' is beside
  * a table that this role may alter. */
@@ -304,4 +305,7 @@ const char *const pgstore_sql[PGSTORE_SQL_COUNT][PGSTORE_SQL_PARTS] = {
     [PGSTORE_SYNC_LIST] = {pgstore_sql_sync_list, "", "", "", ""},
     [PGSTORE_SYNC_LINKS] = {pgstore_sql_sync_links, "", "", "", ""},
     [PGSTORE_MARK] = {pgstore_sql_mark, "", "", "", ""},
+    [PGSTORE_LEDGER_OF] = {pgstore_sql_ledger_of, "", "", "", ""},
+    [PGSTORE_LEDGER_ALL] = {pgstore_sql_ledger_all, "", "", "", ""},
+    [PGSTORE_SWAP] = {pgstore_sql_swap, "", "", "", ""},
 };

@@ -14,6 +14,7 @@ static const struct record_event record_events[] = {
     [STORE_CUT_OFF] = {"failed", NULL, RECORD_NONE, false},
     [STORE_END_APPLIED] = {"applied", NULL, RECORD_NONE, false},
     [STORE_END_NOT_APPLIED] = {"rolled_back", NULL, RECORD_NONE, false},
+    [STORE_RESOLVED] = {"failed", NULL, RECORD_NONE, false},
     [STORE_SKIPPED] = {NULL, NULL, RECORD_NONE, false},
     [STORE_FOUND_APPLIED] = {"applied", "reconcile", RECORD_APPLIED, true},
     [STORE_FOUND_NOT_APPLIED] = {"rolled_back", "reconcile", RECORD_ROLLED_BACK, true},

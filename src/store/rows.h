@@ -132,6 +132,20 @@ enum rows_tenant_column {
     ROWS_TENANT_LAST_RUN,
 };
 
+enum rows_ledger_column {
+    ROWS_LEDGER_CONNECTION,
+    ROWS_LEDGER_SCHEMA,
+    ROWS_LEDGER_ID,
+    ROWS_LEDGER_CHECKSUM,
+    ROWS_LEDGER_RUN,
+    ROWS_LEDGER_UNDO, /* these three 0 or 1 */
+    ROWS_LEDGER_COMPLETE,
+    ROWS_LEDGER_STARTED,
+    ROWS_LEDGER_DONE,
+    ROWS_LEDGER_APPLIED_AT,
+    ROWS_LEDGER_REVISION,
+};
+
 enum {
     ROWS_COLUMNS_MAX = 19,
 };
@@ -156,6 +170,7 @@ int rows_add_run(struct rows *rows, struct store_runs *out);
 int rows_add_lane(struct rows *rows, struct store_run_lanes *out);
 int rows_add_step(struct rows *rows, struct store_run_steps *out);
 int rows_add_tenant(struct rows *rows, struct store_tenants *out);
+int rows_add_ledger(struct rows *rows, struct ledger_rows *out);
 
 /* For those functions: one more item of `size` bytes, zeroed and counted, in the array that
  * `*(T **)array` is (NULL when memory is out); cells of the current row, texts kept in the arena;

@@ -43,6 +43,7 @@ int sqlite_write_record(struct sqlite_write *write, const struct store_record *r
 /* sqlite_runs.c: requests of these kinds, within a transaction. */
 int sqlite_write_run(struct sqlite_write *write, const struct request *request, struct err *err);
 int sqlite_write_claim(struct sqlite_write *write, const struct request *request, struct err *err);
+int sqlite_write_swap(struct sqlite_write *write, const struct request *request, struct err *err);
 int sqlite_write_beat(struct sqlite_write *write, const struct request *request, struct err *err);
 
 /* sqlite_write.c: the writes of a batch in one transaction; sets rc of each. */
@@ -59,6 +60,9 @@ int sqlite_read_rows(struct sqlite_stmt *stmt, struct rows *rows, struct request
 int sqlite_read_about_runs(struct sqlite *db, struct rows *rows, struct request *request);
 /* sqlite_read_standing.c: the same for what stands and for starts without an end. */
 int sqlite_read_standing(struct sqlite *db, struct rows *rows, struct request *request);
+
+/* sqlite_ledger.c: a read of the ledger; sqlite_write_swap() is there too. */
+int sqlite_read_ledger(struct sqlite *db, struct rows *rows, struct request *request);
 
 /* sqlite_sync.c: one step of a sync; sets rc, more and state. */
 void sqlite_sync_step(struct store_sqlite *lite, struct request *request);

@@ -86,6 +86,7 @@ static const char sql_ping[] =
     " UNION ALL SELECT 1 FROM bfm_run_lanes WHERE false"
     " UNION ALL SELECT 1 FROM bfm_idempotency_keys WHERE false"
     " UNION ALL SELECT 1 FROM bfm_servers WHERE false"
+    " UNION ALL SELECT 1 FROM bfm_ledger WHERE false"
     ")";
 
 static const char *sqlite_read_text(void *arg, int column)
@@ -173,6 +174,8 @@ static const char *sqlite_read_sql(const struct request *request)
     case REQUEST_PUT_RUN:
     case REQUEST_CLAIM_KEY:
     case REQUEST_BEAT:
+    case REQUEST_LEDGER:
+    case REQUEST_SWAP_LEDGER:
         break;
     }
     return sql_ping;
@@ -234,6 +237,9 @@ void sqlite_read_run(struct sqlite *db, struct request *request)
     case REQUEST_UNENDED:
         request->rc = sqlite_read_standing(db, &rows, request);
         return;
+    case REQUEST_LEDGER:
+        request->rc = sqlite_read_ledger(db, &rows, request);
+        return;
     case REQUEST_PING:
         request->rc = sqlite_read_ping(db, &rows, request);
         return;
@@ -247,6 +253,7 @@ void sqlite_read_run(struct sqlite *db, struct request *request)
     case REQUEST_PUT_RUN:
     case REQUEST_CLAIM_KEY:
     case REQUEST_BEAT:
+    case REQUEST_SWAP_LEDGER:
         break;
     }
     request->rc = sqlite_read_query(db, &rows, request);

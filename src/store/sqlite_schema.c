@@ -60,7 +60,13 @@ static const char sqlite_schema_run_tables[] =
     " PRIMARY KEY (owner, key)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS bfm_servers ("
     " server_id TEXT NOT NULL PRIMARY KEY, started_at INTEGER NOT NULL, seen_at INTEGER NOT NULL)"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS bfm_ledger ("
+    " connection TEXT NOT NULL, schema TEXT NOT NULL, migration_id TEXT NOT NULL,"
+    " checksum TEXT NOT NULL, run_id TEXT NOT NULL, undo INTEGER NOT NULL,"
+    " complete INTEGER NOT NULL, started INTEGER NOT NULL, done INTEGER NOT NULL,"
+    " applied_at INTEGER, revision INTEGER NOT NULL,"
+    " PRIMARY KEY (connection, schema, migration_id)) WITHOUT ROWID;";
 
 static const char sqlite_schema_indexes[] =
     "CREATE INDEX IF NOT EXISTS idx_migrations_history_migration_id"

@@ -19,6 +19,8 @@ static int sqlite_write_request(struct sqlite_write *write, const struct request
         return sqlite_write_claim(write, request, err);
     if (request->kind == REQUEST_BEAT)
         return sqlite_write_beat(write, request, err);
+    if (request->kind == REQUEST_SWAP_LEDGER)
+        return sqlite_write_swap(write, request, err);
     for (size_t i = 0; i < request->record_count && rc == 0; i++)
         rc = sqlite_write_record(write, &request->records[i], err);
     return rc;
@@ -46,7 +48,7 @@ static int sqlite_write_apart(struct sqlite_write *write, struct request *reques
 /* What has to survive a loss of power, as nothing else knows it. */
 static bool sqlite_write_is_outcome(const struct request *request)
 {
-    if (request->kind == REQUEST_CLAIM_KEY)
+    if (request->kind == REQUEST_CLAIM_KEY || request->kind == REQUEST_SWAP_LEDGER)
         return true;
     if (request->kind == REQUEST_PUT_RUN)
         return request->run->status != STORE_RUN_RUNNING;

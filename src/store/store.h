@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/op.h"
 #include "base/pool_stats.h"
+#include "model/ledger.h"
 #include "model/registry.h"
 #include "store/runs.h"
 
@@ -57,6 +58,9 @@ enum store_event {
      * `rolled_back`, nothing else. */
     STORE_END_APPLIED,
     STORE_END_NOT_APPLIED,
+    /* A person decided about a statement in doubt, which did not end the step: history `failed`
+     * with error, which says what was decided, and nothing else. */
+    STORE_RESOLVED,
 };
 
 /* One thing to write. Everything pointed to is borrowed until the write completes. */
@@ -261,6 +265,15 @@ struct store_ops {
                 struct store_beat_result *out);
     int (*get_tenants)(struct store *store, struct op *op, const struct store_tenant_filter *filter,
                        struct store_tenants *out);
+
+    /* --- the journal of targets that have none; see model/ledger.h --- */
+
+    int (*get_ledger)(struct store *store, struct op *op, const struct ledger_query *query,
+                      struct ledger_rows *out);
+    /* Durable when done with 0; *swapped: it took effect. Changes of one turn travel together. One
+     * whose connection breaks fails with ERR_STORE, and may have taken effect. */
+    int (*swap_ledger)(struct store *store, struct op *op, const struct ledger_change *change,
+                       bool *swapped);
 
     /* Gives executions that are applied and have no checksum that of the script, and changes
      * nothing else. Durable when done; `rows` must live until then. NULL where no older server can
