@@ -1,6 +1,6 @@
 /*
- * One suite for every kind of state store: component_store sqlite | postgresql
- * (or BFM_TEST_STORE). PostgreSQL is named as in pg_fixture.h.
+ * One suite for every kind of state store: component_store sqlite | postgresql | mysql
+ * (or BFM_TEST_STORE). PostgreSQL is named as in pg_fixture.h, MariaDB as in maria_fixture.h.
  */
 #include "store_fixture.h"
 
@@ -22,8 +22,11 @@
 
 #include "store_test_keys.h"
 
+#include "store_test_ledger.h"
 #include "store_test_memory.h"
 #include "store_test_servers.h"
+
+#include "store_test_mysql.h"
 
 #define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
@@ -91,6 +94,14 @@ int main(int argc, char **argv)
         STORE_TEST(test_tenants),
         STORE_TEST(test_tenants_count_what_is_asked_for),
         STORE_TEST(test_many_tenants),
+        STORE_TEST(test_ledger_rows),
+        STORE_TEST(test_ledger_swaps),
+        STORE_TEST(test_ledger_turn),
+        STORE_TEST(test_ledger_races),
+        STORE_TEST(test_ledger_pages),
+        STORE_TEST(test_ledger_answer_lost),
+        STORE_TEST(test_ledger_in_an_older_state),
+        STORE_TEST(test_resolved_is_recorded),
         STORE_TEST(test_lost_answers),
         STORE_TEST(test_away_and_back),
         STORE_TEST(test_killed_while_writing),
@@ -103,14 +114,23 @@ int main(int argc, char **argv)
         STORE_TEST(test_lost_references),
         STORE_TEST(test_every_allocation_fails),
         STORE_TEST(test_every_allocation_about_runs_fails),
+        STORE_TEST(test_every_allocation_about_the_ledger_fails),
         STORE_TEST(test_server_restart),
+        STORE_TEST(test_mysql_earlier_shape),
+        STORE_TEST(test_mysql_user_without_create),
+        STORE_TEST(test_mysql_names),
+        STORE_TEST(test_mysql_small_packets),
+        STORE_TEST(test_mysql_fleet),
+        STORE_TEST(test_mysql_server_killed),
     };
     const char *kind = argc > 1 ? argv[1] : fixture_env("BFM_TEST_STORE", "");
 
     if (strcmp(kind, "postgresql") == 0) {
         fixture_kind = FIXTURE_POSTGRESQL;
+    } else if (strcmp(kind, "mysql") == 0) {
+        fixture_kind = FIXTURE_MYSQL;
     } else if (strcmp(kind, "sqlite") != 0) {
-        fprintf(stderr, "usage: %s sqlite|postgresql [test name pattern]\n", argv[0]);
+        fprintf(stderr, "usage: %s sqlite|postgresql|mysql [test name pattern]\n", argv[0]);
         return 2;
     }
     if (argc > 2)

@@ -7,16 +7,20 @@
 
 #include "driver/sqlite.h"
 #include "model/registry.h"
+#include "store/mysql.h"
 #include "store/postgresql.h"
 #include "store/sqlite.h"
+#include "store_raw_mysql.h"
 
 /*
  * What the tests of the state stores share. Each test has a database of its own: an SQLite file in
- * a new folder, or a new schema of the PostgreSQL named as in pg_fixture.h.
+ * a new folder, a new schema of the PostgreSQL named as in pg_fixture.h, or a new database of the
+ * MariaDB named as in maria_fixture.h.
  */
 enum fixture_kind {
     FIXTURE_SQLITE,
     FIXTURE_POSTGRESQL,
+    FIXTURE_MYSQL,
 };
 
 static enum fixture_kind fixture_kind;
@@ -25,10 +29,11 @@ struct fixture {
     struct loop *loop;
     struct store *store;
     struct store *other; /* a second one on the same place; NULL in most tests */
-    char place[256];     /* path or schema */
+    char place[256];     /* path, schema or database */
     char folder[200];    /* of the SQLite file */
     struct sqlite *raw;  /* for looking and changing behind the store's back */
     PGconn *raw_pg;
+    struct raw_mysql raw_my;
     const char *port; /* NULL: the server's own */
 };
 
@@ -60,6 +65,10 @@ static inline void raw_exec(struct fixture *f, const char *sql)
             fail_msg("%s: %s", sql, err_text(&err));
         return;
     }
+    if (fixture_kind == FIXTURE_MYSQL) {
+        raw_mysql_ask(&f->raw_my, sql);
+        return;
+    }
     result = PQexec(f->raw_pg, sql);
     if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(f->raw_pg));
@@ -87,6 +96,8 @@ static inline const char *raw_text(struct fixture *f, const char *sql)
             sqlite_reset(stmt);
         return text;
     }
+    if (fixture_kind == FIXTURE_MYSQL)
+        return raw_mysql_ask(&f->raw_my, sql);
     result = PQexec(f->raw_pg, sql);
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(f->raw_pg));
@@ -103,17 +114,37 @@ static inline long raw_number(struct fixture *f, const char *sql)
 
 /* --- the store --- */
 
-static inline struct store *fixture_new_store(struct fixture *f)
+static inline struct store *fixture_new_mysql(struct fixture *f)
+{
+    struct maria_settings settings = maria_fixture_settings();
+
+    settings.database = f->place;
+    if (f->port != NULL) {
+        settings.host = "127.0.0.1";
+        settings.port = f->port;
+    }
+    return store_mysql_create(f->loop, &settings);
+}
+
+static inline struct store *fixture_new_postgresql(struct fixture *f)
 {
     struct pg_settings settings = fixture_settings();
-    struct store *store;
 
     if (f->port != NULL) {
         settings.host = "127.0.0.1";
         settings.port = f->port;
     }
-    store = fixture_kind == FIXTURE_SQLITE ? store_sqlite_create(f->loop, f->place)
-                                           : store_postgresql_create(f->loop, &settings, f->place);
+    return store_postgresql_create(f->loop, &settings, f->place);
+}
+
+static inline struct store *fixture_new_store(struct fixture *f)
+{
+    struct store *store;
+
+    if (fixture_kind == FIXTURE_SQLITE)
+        store = store_sqlite_create(f->loop, f->place);
+    else
+        store = fixture_kind == FIXTURE_MYSQL ? fixture_new_mysql(f) : fixture_new_postgresql(f);
     assert_non_null(store);
     return store;
 }
@@ -160,6 +191,9 @@ static inline int fixture_set_up(void **state)
                  fixture_env("TMPDIR", "/tmp"));
         assert_non_null(mkdtemp(f->folder));
         snprintf(f->place, sizeof(f->place), "%s/state.db", f->folder);
+    } else if (fixture_kind == FIXTURE_MYSQL) {
+        snprintf(f->place, sizeof(f->place), "st'ore %d %u", (int)getpid(), ++number);
+        raw_mysql_open(&f->raw_my, f->loop, f->place);
     } else {
         snprintf(f->place, sizeof(f->place), "st\"ore %d %u", (int)getpid(), ++number);
         fixture_open_raw_pg(f);
@@ -176,6 +210,13 @@ static inline void fixture_drop(struct fixture *f)
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
     char text[600];
 
+    if (fixture_kind == FIXTURE_MYSQL) {
+        if (f->raw_my.conn == NULL)
+            raw_mysql_open(&f->raw_my, f->loop, f->place);
+        raw_mysql_drop(&f->raw_my);
+        raw_mysql_close(&f->raw_my);
+        return;
+    }
     if (fixture_kind == FIXTURE_POSTGRESQL) {
         char *name = PQescapeIdentifier(f->raw_pg, f->place, strlen(f->place));
 

@@ -9,7 +9,7 @@
 #include <sys/un.h>
 
 /*
- * A thread between a store and PostgreSQL that can be away, and that can lose an answer: the
+ * A thread between a store and its server that can be away, and that can lose an answer: the
  * statement took effect, and nobody heard of it.
  */
 enum proxy_mode {
@@ -22,11 +22,14 @@ enum proxy_mode {
 enum {
     PROXY_PAIRS = 16,
     PROXY_PIECE = 65536,
+    PROXY_MORE_RESULTS = 8, /* of the status in MySQL's answers */
 };
 
 struct proxy_pair {
-    int client, server; /* -1: free */
-    bool writes;        /* the client has sent a write that is not answered */
+    int client, server;       /* -1: free */
+    bool writes;              /* the client has sent a write that is not answered */
+    unsigned char packet[16]; /* MySQL: the answer under way, from its header on */
+    size_t packet_len, packet_left;
 };
 
 struct proxy {
@@ -42,19 +45,21 @@ struct proxy {
 static int proxy_connect(void)
 {
     const struct pg_settings s = fixture_settings();
+    const struct maria_settings my = maria_fixture_settings();
+    const char *host = fixture_kind == FIXTURE_MYSQL ? my.host : s.host;
+    const char *port = fixture_kind == FIXTURE_MYSQL ? my.port : s.port;
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr_in remote = {.sin_family = AF_INET};
     int fd;
 
-    if (s.host[0] == '/') {
-        snprintf(local.sun_path, sizeof(local.sun_path), "%.80s/.s.PGSQL.%.8s", s.host, s.port);
+    if (host[0] == '/') {
+        snprintf(local.sun_path, sizeof(local.sun_path), "%.80s/.s.PGSQL.%.8s", host, port);
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
         if (connect(fd, (struct sockaddr *)&local, sizeof(local)) == 0)
             return fd;
     } else {
-        remote.sin_port = htons((uint16_t)strtoul(s.port, NULL, 10));
-        inet_pton(AF_INET, strcmp(s.host, "localhost") == 0 ? "127.0.0.1" : s.host,
-                  &remote.sin_addr);
+        remote.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+        inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &remote.sin_addr);
         fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(fd, (struct sockaddr *)&remote, sizeof(remote)) == 0)
             return fd;
@@ -101,6 +106,45 @@ static bool proxy_send(int fd, const char *data, size_t len)
     return true;
 }
 
+static bool proxy_is_write(const char *data, size_t len)
+{
+    if (fixture_kind == FIXTURE_MYSQL)
+        return memmem(data, len, "COMMIT;", 7) != NULL && memmem(data, len, "READ ONLY", 9) == NULL;
+    return memmem(data, len, "WITH m AS", 9) != NULL || memmem(data, len, "WITH x AS", 9) != NULL;
+}
+
+/* Whether the packet says that nothing follows it: an error, or that the last statement is done. */
+static bool proxy_ends_answer(const struct proxy_pair *pair)
+{
+    const unsigned char *at = pair->packet + 4;
+
+    if (*at != 0)
+        return *at == 0xff;
+    for (int number = 0; number < 2; number++) /* of rows, and an ID: one byte unless it is large */
+        at += at[1] < 0xfb ? 1 : at[1] == 0xfc ? 3 : at[1] == 0xfd ? 4 : 9;
+    return (at[1] & PROXY_MORE_RESULTS) == 0;
+}
+
+/* MySQL answers each of many statements by itself: whether this ends the last answer. */
+static bool proxy_reads_end(struct proxy_pair *pair, const char *data, size_t len)
+{
+    bool ended = false;
+
+    for (; len > 0; data++, len--) {
+        if (pair->packet_len < sizeof(pair->packet))
+            pair->packet[pair->packet_len] = (unsigned char)*data;
+        pair->packet_len++;
+        if (pair->packet_len == 4)
+            pair->packet_left = 4 + pair->packet[0] + ((size_t)pair->packet[1] << 8) +
+                                ((size_t)pair->packet[2] << 16);
+        if (pair->packet_len < 4 || pair->packet_len < pair->packet_left)
+            continue;
+        ended = ended || proxy_ends_answer(pair);
+        pair->packet_len = 0;
+    }
+    return ended;
+}
+
 static void proxy_move(struct proxy *proxy, struct proxy_pair *pair, bool to_server)
 {
     static char data[PROXY_PIECE];
@@ -110,8 +154,13 @@ static void proxy_move(struct proxy *proxy, struct proxy_pair *pair, bool to_ser
         proxy_drop(pair);
         return;
     }
-    if (to_server && memmem(data, (size_t)len, "WITH m AS", 9) != NULL)
+    if (to_server && proxy_is_write(data, (size_t)len)) {
         pair->writes = true;
+        pair->packet_len = 0;
+    }
+    if (!to_server && pair->writes && proxy->mode == PROXY_LOSE_ANSWER &&
+        fixture_kind == FIXTURE_MYSQL && !proxy_reads_end(pair, data, (size_t)len))
+        return; /* more of it is to come */
     if (!to_server && pair->writes) {
         pair->writes = false;
         if (proxy->mode == PROXY_LOSE_ANSWER) {

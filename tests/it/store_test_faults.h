@@ -1,6 +1,6 @@
 /* What goes wrong around a store. Part of component_store.c. */
 
-/* --- PostgreSQL --- */
+/* --- servers --- */
 
 static void faults_write_until_done(struct fixture *f, const struct store_record *record)
 {
@@ -20,6 +20,17 @@ static void faults_write_until_done(struct fixture *f, const struct store_record
 static void assert_no_secrets(const struct err *err)
 {
     const struct pg_settings s = fixture_settings();
+    const struct maria_settings my = maria_fixture_settings();
+    char user[64];
+
+    if (fixture_kind == FIXTURE_MYSQL) {
+        snprintf(user, sizeof(user), "'%s'", my.user); /* as an account; it begins tables' names */
+        assert_null(strstr(err->text, "127.0.0.1"));
+        assert_null(strstr(err->text, user));
+        if (my.password != NULL)
+            assert_null(strstr(err->text, my.password));
+        return;
+    }
 
     assert_null(strstr(err->text, "127.0.0.1"));
     assert_null(strstr(err->text, s.user));
@@ -36,7 +47,7 @@ static void test_lost_answers(void **state)
     struct proxy proxy;
     char run[16];
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind == FIXTURE_SQLITE)
         return;
     must_prepare(f);
     fixture_close_store(f, f->store);
@@ -77,7 +88,7 @@ static void test_away_and_back(void **state)
     struct proxy proxy;
     struct err err;
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind == FIXTURE_SQLITE)
         return;
     proxy_start(&proxy);
     f->port = proxy.port;
@@ -126,7 +137,7 @@ static void test_killed_while_writing(void **state)
     char runs[WRITES][16];
     struct sample sample;
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind == FIXTURE_SQLITE)
         return;
     must_prepare(f);
     sample_init(&sample, "20250101000000", "a", "core", "core");
@@ -138,7 +149,9 @@ static void test_killed_while_writing(void **state)
         assert_int_equal(f->store->ops->write(f->store, &waited[i].op, &records[i], 1), 0);
         if (i % 10 == 0)
             wait_ms(f->loop, 1);
-        if (i % 25 == 24)
+        if (i % 25 == 24 && fixture_kind == FIXTURE_MYSQL)
+            raw_mysql_kill_others(&f->raw_my);
+        else if (i % 25 == 24)
             raw_exec(f, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                         " WHERE application_name = 'bfm test' AND pid <> pg_backend_pid()");
     }
@@ -508,10 +521,15 @@ static void must_prepare_both(struct fixture *f)
 /* Whichever is dropped, a ping misses it and says so, and prepare makes it again. */
 static void test_lost_tables(void **state)
 {
-    static const char *const tables[] = {"bfm_servers",           "bfm_idempotency_keys",
-                                         "bfm_run_lanes",         "bfm_runs",
-                                         "migrations_skipped",    "migrations_dependencies",
-                                         "migrations_executions", "migrations_history",
+    static const char *const tables[] = {"bfm_ledger",
+                                         "bfm_servers",
+                                         "bfm_idempotency_keys",
+                                         "bfm_run_lanes",
+                                         "bfm_runs",
+                                         "migrations_skipped",
+                                         "migrations_dependencies",
+                                         "migrations_executions",
+                                         "migrations_history",
                                          "migrations_list"};
     struct fixture *f = *state;
     struct store_record record;
@@ -530,6 +548,7 @@ static void test_lost_tables(void **state)
         assert_int_equal(faults_ping(f, &err), ERR_NOT_FOUND);
         assert_non_null(strstr(err.text, tables[i]));
         assert_non_null(strstr(err.text, "a table of the state is gone"));
+        assert_true(fixture_kind != FIXTURE_MYSQL || strstr(err.text, f->place) == NULL);
         assert_no_secrets(&err);
         must_prepare(f);
         must_write(f, &record, 1);

@@ -208,12 +208,17 @@ static void test_found_by_one_server_recorded_by_another(void **state)
 /* The second server has looked before the first one commits: it waits and looks again. */
 static void test_found_while_another_writes(void **state)
 {
+    static const char pg_waiting[] = "SELECT count(*) FROM pg_locks WHERE NOT granted AND"
+                                     " pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+    static const char mysql_waiting[] =
+        "SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'";
     struct fixture *f = *state;
     struct store_record record;
     struct waited waited;
     struct sample sample;
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind == FIXTURE_SQLITE)
         return;
     must_prepare(f);
     sample_init(&sample, "20250101120000", "add", "core", "core");
@@ -224,8 +229,7 @@ static void test_found_while_another_writes(void **state)
     record = record_of(STORE_FOUND_APPLIED, &sample, "core", "run1");
     waited_init(&waited, f->loop);
     assert_int_equal(f->store->ops->write(f->store, &waited.op, &record, 1), 0);
-    while (raw_number(f, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() ="
-                         " ANY (pg_blocking_pids(pid))") == 0)
+    while (raw_number(f, fixture_kind == FIXTURE_MYSQL ? mysql_waiting : pg_waiting) == 0)
         wait_ms(f->loop, 1);
     raw_exec(f, "COMMIT");
     assert_int_equal(wait_for(&waited, 0), 0);
@@ -241,7 +245,7 @@ static void test_found_and_the_answer_lost(void **state)
     struct sample sample;
     struct proxy proxy;
 
-    if (fixture_kind != FIXTURE_POSTGRESQL)
+    if (fixture_kind == FIXTURE_SQLITE)
         return;
     must_prepare(f);
     fixture_close_store(f, f->store);

@@ -331,6 +331,9 @@ static void test_run_goes_with_its_steps(void **state)
     if (fixture_kind == FIXTURE_SQLITE)
         raw_exec(f, "CREATE TRIGGER no BEFORE INSERT ON bfm_runs BEGIN"
                     " SELECT RAISE(ABORT, 'no'); END");
+    else if (fixture_kind == FIXTURE_MYSQL)
+        raw_exec(f, "CREATE TRIGGER no BEFORE INSERT ON bfm_runs FOR EACH ROW"
+                    " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'");
     else
         raw_exec(f,
                  "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS"
@@ -342,7 +345,8 @@ static void test_run_goes_with_its_steps(void **state)
     assert_int_equal(f->store->ops->put_run(f->store, &waited[1].op, &run, NULL, 0), 0);
     assert_int_equal(wait_for(&waited[1], 0), ERR_DB);
     assert_int_equal(wait_for(&waited[0], 0), 0); /* the other one of the batch is innocent */
-    raw_exec(f, fixture_kind == FIXTURE_SQLITE ? "DROP TRIGGER no" : "DROP TRIGGER no ON bfm_runs");
+    raw_exec(f, fixture_kind == FIXTURE_POSTGRESQL ? "DROP TRIGGER no ON bfm_runs"
+                                                   : "DROP TRIGGER no");
     record.run_id = "r2";
     for (int i = 0; i < 2; i++)
         waited_init(&waited[i], f->loop);

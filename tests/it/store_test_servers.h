@@ -28,10 +28,13 @@ static void silence(struct fixture *f, const char *server_id, unsigned seconds)
                  "UPDATE bfm_servers SET seen_at = seen_at - %u000000 WHERE server_id = '%s'",
                  seconds, server_id);
     else
-        snprintf(
-            sql, sizeof(sql),
-            "UPDATE bfm_servers SET seen_at = seen_at - interval '%u s' WHERE server_id = '%s'",
-            seconds, server_id);
+        snprintf(sql, sizeof(sql),
+                 fixture_kind == FIXTURE_MYSQL
+                     ? "UPDATE bfm_servers SET seen_at = seen_at - INTERVAL %u SECOND"
+                       " WHERE server_id = '%s'"
+                     : "UPDATE bfm_servers SET seen_at = seen_at - interval '%u s'"
+                       " WHERE server_id = '%s'",
+                 seconds, server_id);
     raw_exec(f, sql);
 }
 

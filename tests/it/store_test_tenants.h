@@ -157,6 +157,22 @@ static void fill_tenants(struct fixture *f)
                  " SELECT migration_id, printf('tenant_%05d', n), version, 'core', 'postgresql',"
                  " 'applied', 1, 1, 1, 1735787045000000 + n FROM s, migrations_list;"
                  "ANALYZE");
+    else if (fixture_kind == FIXTURE_MYSQL)
+        raw_exec(f,
+                 "CREATE TABLE digits (n INT); INSERT INTO digits VALUES (0), (1), (2), (3), (4),"
+                 " (5), (6), (7), (8), (9);"
+                 "INSERT INTO migrations_list (migration_id, schema, version, name, connection,"
+                 " backend) SELECT CONCAT('202501010000', LPAD(a.n * 10 + b.n, 2, '0'),"
+                 " '_m_postgresql_core'), '', CONCAT('202501010000', LPAD(a.n * 10 + b.n, 2, '0')),"
+                 " 'm', 'core', 'postgresql' FROM digits a, digits b WHERE a.n < 2;"
+                 "INSERT INTO migrations_executions (migration_id, schema, version, connection,"
+                 " backend, status, applied, applied_at, created_at, updated_at)"
+                 " SELECT migration_id, CONCAT('tenant_', LPAD(k.n, 5, '0')), version, 'core',"
+                 " 'postgresql', 'applied', 1, '2025-01-01', '2025-01-01',"
+                 " TIMESTAMPADD(MICROSECOND, k.n, '2025-01-02 03:04:05')"
+                 " FROM migrations_list, (SELECT a.n + b.n * 10 + c.n * 100 + d.n * 1000 AS n"
+                 " FROM digits a, digits b, digits c, digits d) k;"
+                 "ANALYZE TABLE migrations_executions");
     else
         raw_exec(f, "INSERT INTO migrations_list (migration_id, schema, version, name, connection,"
                     " backend) SELECT '202501010000' || to_char(n, 'FM00') || '_m_postgresql_core',"
