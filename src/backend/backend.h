@@ -60,7 +60,7 @@ struct backend_result {
 struct backend_journal_row {
     const char *migration_id;
     const char *schema;
-    const char *checksum;
+    const char *checksum; /* of the up script; "" while its down script stopped half-way: unknown */
     const char *run_id;
     int64_t applied_at_us;
     bool complete; /* false: an up script without a transaction stopped half-way; where a down
@@ -98,6 +98,22 @@ struct backend_adoption {
     bool adopted;          /* set when done: the journal has it, now or before */
 };
 
+/*
+ * What a person decided about a statement that is in doubt: whether it took effect. From then on
+ * the step goes on behind it (applied) or with it (not applied), by the next up or down.
+ */
+struct backend_decision {
+    const struct migration *migration;
+    const char *schema;
+    bool applied; /* as it was decided */
+    /* set when done */
+    bool undo;                      /* it is one of the down script */
+    unsigned statement;             /* which one it is about, from 1 */
+    unsigned statements;            /* how many the script has */
+    bool complete;                  /* it was the last: the step took effect as a whole */
+    char checksum[HASH_SHA256_HEX]; /* of the script that ran */
+};
+
 struct backend_ops {
     enum backend_kind kind;
     /*
@@ -120,6 +136,10 @@ struct backend_ops {
      * where there is none. */
     int (*adopt)(struct backend *backend, struct op *op, struct backend_adoption *items,
                  size_t count);
+    /* Durable when done. ERR_NOT_FOUND when no statement is in doubt there; ERR_LOCKED when
+     * somebody is at work on it; ERR_CONFLICT when the script has changed since. NULL where a
+     * statement can never be in doubt. */
+    int (*resolve)(struct backend *backend, struct op *op, struct backend_decision *decision);
     int (*ping)(struct backend *backend, struct op *op);
     /* What is known of its connections, without asking. NULL where there are none. */
     void (*get_stats)(struct backend *backend, struct pool_stats *out);

@@ -91,6 +91,7 @@ static const struct backend_ops pgb_ops = {
     .inspect = pgb_inspect,
     .read_journal = pgb_read_journal,
     .adopt = pgb_adopt,
+    .resolve = pgb_resolve,
     .ping = pgb_ping,
     .get_stats = pgb_get_stats,
     .close = pgb_close,

@@ -102,9 +102,16 @@ bool step_make_names(struct pgb_step *step)
            names->run != NULL;
 }
 
+void pgb_make_marker_tail(char out[PGB_TAIL_MAX], const char *schema, const char *id)
+{
+    uint64_t hash = hash_fnv1a(HASH_FNV_START, schema, strlen(schema) + 1);
+
+    hash = hash_fnv1a(hash, id, strlen(id));
+    snprintf(out, PGB_TAIL_MAX, " %016llx */", (unsigned long long)hash);
+}
+
 void step_set_marker(struct pgb_step *step, const char *run_id)
 {
-    uint64_t hash = hash_fnv1a(HASH_FNV_START, step->step->schema, strlen(step->step->schema) + 1);
     size_t len = 0;
 
     for (; run_id[len] != '\0' && len < PGB_RUN_MAX - 1; len++) {
@@ -116,7 +123,6 @@ void step_set_marker(struct pgb_step *step, const char *run_id)
             step->run[len] = run_id[len];
     }
     step->run[len] = '\0';
-    hash = hash_fnv1a(hash, step->step->migration->id, strlen(step->step->migration->id));
-    snprintf(step->marker_tail, sizeof(step->marker_tail), " %016llx */", (unsigned long long)hash);
+    pgb_make_marker_tail(step->marker_tail, step->step->schema, step->step->migration->id);
     snprintf(step->marker, sizeof(step->marker), "/* bfm %s%s", step->run, step->marker_tail);
 }

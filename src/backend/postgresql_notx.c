@@ -109,12 +109,6 @@ static bool notx_resume(struct pgb_step *step)
     step->poll_since_ms = 0;
     step->doubtful = row->is_started;
     step->at = row->is_started ? row->statement - 1 : row->statement;
-    if (step->at > step->script->statement_count ||
-        (row->is_started && step->at == step->script->statement_count))
-        return step_fail_with(step, ERR_IN_DOUBT,
-                              "the journal says that statement %zu was reached, and the script has "
-                              "only %zu: it was changed since",
-                              row->statement, step->script->statement_count);
     if (step->doubtful && step->known_done == step->at + 1)
         return notx_record(step);
     if (step->doubtful && step->known_unsent == step->at + 1)
@@ -141,20 +135,46 @@ static bool notx_claim(struct pgb_step *step)
     struct step_row *row = &step->row;
     const char *run = step_quote_literal(step, row->run);
     struct pgsql_place from = {.kind = row->kind, .statement = row->statement, .run = run};
-    struct pgsql_place to = from;
+    const char *checksum = step_quote_literal(step, row->checksum);
+    struct pgsql_place to;
 
-    if (run == NULL)
+    if (run == NULL || checksum == NULL)
         return step_fail_with(step, ERR_NOMEM, "out of memory");
-    to.run = step->names.run;
     if (row->is_complete) {
         step->claim_run = run;
         step->claim_applied_us = row->applied_us;
-        to.kind = notx_kind(step, false);
+        step->claim_checksum = checksum;
     }
     notx_begin_sql(step);
+    to = notx_goal(step, row->is_started, row->is_complete ? 0 : row->statement);
     notx_put_no_pooler(step);
     pgsql_put_move(&step->sql, &step->names, &from, &to);
     return step_ask(step, STEP_CLAIMING);
+}
+
+/* What was done or started is in the script as it was; the rest may have been corrected. Rows of
+ * earlier servers have the up script's checksum, whichever script is at work. */
+static int notx_compare(const struct pgb_step *step, bool *same)
+{
+    const struct step_row *row = &step->row;
+
+    *same = !row->is_started && row->statement == 0;
+    if (*same || (row->is_started && row->statement == 0))
+        return 0;
+    *same = step_is_down(step) && row->statement <= step->script->statement_count &&
+            strcmp(row->checksum, step->step->migration->up.checksum) == 0;
+    if (*same)
+        return 0;
+    return script_prefix_compare(step->script, row->statement, row->checksum, same);
+}
+
+static bool notx_fail_changed(struct pgb_step *step)
+{
+    const struct step_row *row = &step->row;
+
+    script_prefix_refuse(&step->err, ERR_IN_DOUBT, step->script, row->statement,
+                         row->is_started ? "started" : "done");
+    return step_fail(step);
 }
 
 /* An incomplete row of our direction. */
@@ -164,16 +184,14 @@ static bool notx_take(struct pgb_step *step)
     int64_t stale_ms = row->is_ours ? PGB_OWN_STALE_MS : PGB_STALE_MS;
     bool known = row->is_ours &&
                  (step->known_done == row->statement || step->known_unsent == row->statement);
+    bool same;
 
     if (row->is_alive || (row->age_ms < stale_ms && !known && (row->is_started || !row->is_ours)))
         return notx_wait(step);
-    if (!step_is_down(step) && !row->is_same && (row->is_started || row->statement > 0))
-        return step_fail_with(
-            step, ERR_IN_DOUBT,
-            "the script was changed since it stopped at statement %zu (%s): bring "
-            "the old text back, or finish by hand and set the row of this "
-            "migration in %s to kind 'up'",
-            row->statement, row->is_started ? "started" : "done", step->names.journal);
+    if (notx_compare(step, &same) != 0)
+        return step_fail_with(step, ERR_NOMEM, "out of memory");
+    if (!same)
+        return notx_fail_changed(step);
     return row->is_ours ? notx_resume(step) : notx_claim(step);
 }
 

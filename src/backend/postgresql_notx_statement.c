@@ -30,6 +30,19 @@ void notx_begin_sql(struct pgb_step *step)
     buf_puts(&step->sql, step->marker);
 }
 
+struct pgsql_place notx_goal(struct pgb_step *step, bool started, size_t statement)
+{
+    int rc = script_prefix_move(&step->prefix, step->script, statement);
+
+    if (rc != 0)
+        step->sql.rc = rc;
+    snprintf(step->prefix_quoted, sizeof(step->prefix_quoted), "'%s'", step->prefix.checksum);
+    return (struct pgsql_place){.kind = notx_kind(step, started),
+                                .statement = statement,
+                                .run = step->names.run,
+                                .checksum = step->prefix_quoted};
+}
+
 static const struct sql_statement *notx_statement(const struct pgb_step *step)
 {
     return &step->script->statements[step->at];
@@ -78,13 +91,16 @@ static bool notx_finish(struct pgb_step *step)
 bool notx_undo(struct pgb_step *step, enum step_next next, bool started)
 {
     const struct pgsql_place from = notx_place(step, started);
-    const struct pgsql_place done = notx_place(step, false);
-    const struct pgsql_place whole = {
-        .kind = "up", .run = step->claim_run, .applied_us = step->claim_applied_us};
+    const struct pgsql_place whole = {.kind = "up",
+                                      .run = step->claim_run,
+                                      .applied_us = step->claim_applied_us,
+                                      .checksum = step->claim_checksum};
+    struct pgsql_place done;
     bool nothing_ran = step->at == 0 && next == NEXT_FAIL;
 
     step->next = next;
     notx_begin_sql(step);
+    done = notx_goal(step, false, step->at);
     if (PQtransactionStatus(pg_raw(step->conn)) != PQTRANS_IDLE)
         buf_puts(&step->sql, "ROLLBACK;");
     buf_puts(&step->sql, "BEGIN;");
@@ -102,11 +118,11 @@ bool notx_undo(struct pgb_step *step, enum step_next next, bool started)
 bool notx_record(struct pgb_step *step)
 {
     const struct pgsql_place from = notx_place(step, true);
-    const struct pgsql_place to = {
-        .kind = notx_kind(step, false), .statement = step->at + 1, .run = step->names.run};
+    struct pgsql_place to;
 
     step->known_done = step->at + 1;
     notx_begin_sql(step);
+    to = notx_goal(step, false, step->at + 1);
     pgsql_put_move(&step->sql, &step->names, &from, &to);
     return step_ask(step, STEP_RECORDING);
 }
@@ -114,9 +130,10 @@ bool notx_record(struct pgb_step *step)
 bool notx_start(struct pgb_step *step)
 {
     const struct pgsql_place from = notx_place(step, step->doubtful);
-    const struct pgsql_place to = notx_place(step, true);
+    struct pgsql_place to;
 
     notx_begin_sql(step);
+    to = notx_goal(step, true, step->at + 1);
     pgsql_put_move(&step->sql, &step->names, &from, &to);
     notx_put_session_settings(step);
     return step_ask(step, STEP_STARTING);
@@ -135,8 +152,7 @@ static bool notx_render(struct pgb_step *step)
 bool notx_run(struct pgb_step *step)
 {
     const struct pgsql_place from = notx_place(step, false);
-    const struct pgsql_place to = {
-        .kind = notx_kind(step, false), .statement = step->at + 1, .run = step->names.run};
+    struct pgsql_place to;
 
     step->layout = (struct pgsql_layout){.schema_at = SIZE_MAX,
                                          .journal_at = step->atomic ? 2 : SIZE_MAX,
@@ -144,6 +160,7 @@ bool notx_run(struct pgb_step *step)
                                          .script_at = step->atomic ? 3 : 0};
     notx_begin_sql(step);
     if (step->atomic) {
+        to = notx_goal(step, false, step->at + 1);
         buf_puts(&step->sql, "BEGIN;");
         pgsql_put_settings(&step->sql, &step->names, true);
         buf_putc(&step->sql, ';');
@@ -228,10 +245,10 @@ static bool notx_fail_in_doubt(struct pgb_step *step)
 
     err_set(&step->err, ERR_IN_DOUBT,
             "statement %zu (%s:%u) was started by run %s and it is not known whether it took "
-            "effect; look, then set the row of this migration in %s to kind '%s' and statement %zu "
-            "if it did, %zu if it did not, and run again",
-            nth, step->script->file, statement->line, step->row.run, step->names.journal,
-            notx_kind(step, false), nth, step->at);
+            "effect; look, then POST /api/v1/migrations/%s/resolve with schema \"%s\" and as "
+            "\"applied\" if it did, \"not_applied\" if it did not, and run again",
+            nth, step->script->file, statement->line, step->row.run, step->step->migration->id,
+            step->step->schema);
     step->err.statement = (unsigned)nth;
     step->err.line = statement->line;
     return step_fail(step);
@@ -309,10 +326,10 @@ static bool notx_fail_partly(struct pgb_step *step)
     step_add_blocker(step);
     why = step->err;
     err_set(&step->err, why.code,
-            "%s; it may have taken effect in part, so it is not run again: look, then set the row "
-            "of this migration in %s to kind '%s' and statement %zu to go on behind it, %zu to run "
-            "it again",
-            err_text(&why), step->names.journal, notx_kind(step, false), step->at + 1, step->at);
+            "%s; it may have taken effect in part, so it is not run again: look, then POST "
+            "/api/v1/migrations/%s/resolve with schema \"%s\" and as \"applied\" to go on behind "
+            "it, \"not_applied\" to run it again",
+            err_text(&why), step->step->migration->id, step->step->schema);
     step->err.statement = why.statement;
     step->err.line = why.line;
     memcpy(step->err.sqlstate, why.sqlstate, sizeof(why.sqlstate));

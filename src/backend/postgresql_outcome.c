@@ -251,11 +251,11 @@ void step_read_row(struct pgb_step *step, const PGresult *result)
     row->exists = true;
     snprintf(row->kind, sizeof(row->kind), "%s", PQgetvalue(result, 0, PGSQL_KIND));
     snprintf(row->run, sizeof(row->run), "%s", PQgetvalue(result, 0, PGSQL_RUN));
+    snprintf(row->checksum, sizeof(row->checksum), "%s", PQgetvalue(result, 0, PGSQL_CHECKSUM));
     row->is_complete = strcmp(row->kind, "up") == 0;
     row->is_undo = strncmp(row->kind, "undo", 4) == 0;
     row->is_started = strstr(row->kind, "started") != NULL;
     row->is_ours = strcmp(row->run, step->run) == 0;
-    row->is_same = text_is(result, PGSQL_CHECKSUM, step->step->migration->up.checksum);
     row->is_alive = text_is(result, PGSQL_IS_ALIVE, "t");
     row->statement = strtoul(PQgetvalue(result, 0, PGSQL_STATEMENT), NULL, 10);
     row->applied_us = strtoll(PQgetvalue(result, 0, PGSQL_APPLIED_US), NULL, 10);

@@ -21,6 +21,7 @@ enum {
     PGB_OWN_STALE_MS = 1000,   /* the same for a row of our own */
     PGB_RUN_MAX = 64,
     PGB_MARKER_MAX = PGB_RUN_MAX + 48,
+    PGB_TAIL_MAX = 32,
     PGB_BLOCKER_MAX = 320,
 };
 
@@ -53,8 +54,13 @@ int pgb_inspect(struct backend *backend, struct op *op, struct backend_check *ch
 int pgb_read_journal(struct backend *backend, struct op *op, const char *after_schema,
                      const char *after_id, size_t limit, struct backend_journal *out);
 int pgb_ping(struct backend *backend, struct op *op);
+/* postgresql_resolve.c */
+int pgb_resolve(struct backend *backend, struct op *op, struct backend_decision *decision);
 /* postgresql_adopt.c */
 int pgb_adopt(struct backend *backend, struct op *op, struct backend_adoption *items, size_t count);
+
+/* What stands behind the run id in the marker of a step; postgresql_names.c. */
+void pgb_make_marker_tail(char out[PGB_TAIL_MAX], const char *schema, const char *id);
 
 /* One query of postgresql_reads.c that may be sent twice. */
 struct pgb_read {
@@ -81,6 +87,7 @@ struct pgb_read {
     struct backend_journal *journal;
 
     struct backend_adoption *adoptions; /* adopt */
+    struct pgb_resolve *resolve;        /* resolve */
 };
 /* NULL when memory is out, which the op says. `put` and `take` are to be set. */
 struct pgb_read *pgb_read_create(struct backend *backend, struct op *op);

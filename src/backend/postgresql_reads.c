@@ -265,7 +265,8 @@ static int journal_put(struct pgb_read *read)
     struct buf *sql = &read->sql;
     int rc;
 
-    buf_puts(sql, "SELECT schema_name,migration_id,checksum,run_id,"
+    buf_puts(sql, "SELECT schema_name,migration_id,CASE kind WHEN 'up' THEN checksum ELSE '' END,"
+                  "run_id,"
                   "(extract(epoch FROM applied_at)*1000000)::bigint,"
                   "kind NOT IN ('started','done') FROM ");
     rc = pgb_put_journal(sql, read->pgb, read->conn);

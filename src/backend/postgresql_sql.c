@@ -193,6 +193,7 @@ void pgsql_put_move(struct buf *sql, const struct pgsql_names *names,
         buf_printf(sql, "'epoch'::timestamptz+%" PRId64 "*interval '1 microsecond',",
                    to->applied_us);
     put_place_values(sql, to);
+    buf_printf(sql, ",checksum=%s", to->checksum != NULL ? to->checksum : names->checksum);
     put_key(sql, names);
     put_place_match(sql, from);
     buf_puts(sql, " RETURNING 1");

@@ -20,7 +20,7 @@ struct pgsql_names {
     const char *schema_ident;  /* literal: the effective schema as an identifier */
     const char *path;          /* literal: the value of search_path */
     const char *id;            /* literal: the migration */
-    const char *checksum;      /* literal */
+    const char *checksum;      /* literal: of the up script */
     const char *run;           /* literal: the run id */
     const char *create_schema; /* a statement that creates the schema if it is missing, or NULL */
     uint64_t journal_wait_ms;  /* for another writer of the same journal row */
@@ -88,6 +88,9 @@ struct pgsql_place {
     size_t statement;   /* 0 is written as NULL for "up" */
     const char *run;    /* literal */
     int64_t applied_us; /* since 1970, to move to; 0: now */
+    /* literal, to move to: while it is incomplete of the statements up to this one
+     * (model/prefix.h); NULL: names->checksum */
+    const char *checksum;
 };
 void pgsql_put_claim(struct buf *sql, const struct pgsql_names *names);
 void pgsql_put_move(struct buf *sql, const struct pgsql_names *names,

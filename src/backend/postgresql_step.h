@@ -3,6 +3,7 @@
 
 #include "backend/postgresql_classify.h"
 #include "backend/postgresql_private.h"
+#include "model/prefix.h"
 
 /* clang-format off */
 /*
@@ -88,12 +89,12 @@ struct step_row {
     bool is_undo;
     bool is_ours;
     bool is_alive; /* a session is at work on it */
-    bool is_same;  /* same checksum */
     size_t statement;
     int64_t applied_us;
     int64_t age_ms;
     char kind[16];
     char run[PGB_RUN_MAX];
+    char checksum[HASH_SHA256_HEX];
 };
 
 struct pgb_step {
@@ -104,11 +105,11 @@ struct pgb_step {
     struct backend_result *result;
     const struct script *script;
     struct template_values values;
-    char run[PGB_RUN_MAX];       /* run id, safe within a comment */
-    char marker_tail[32];        /* " <hash of schema and id> * /" */
-    char marker[PGB_MARKER_MAX]; /* comment in front of the queries */
-    struct arena arena;          /* of names */
-    struct pgsql_names names;    /* made with the first connection */
+    char run[PGB_RUN_MAX];          /* run id, safe within a comment */
+    char marker_tail[PGB_TAIL_MAX]; /* " <hash of schema and id> * /" */
+    char marker[PGB_MARKER_MAX];    /* comment in front of the queries */
+    struct arena arena;             /* of names */
+    struct pgsql_names names;       /* made with the first connection */
 
     struct op work; /* the one thing waited for */
     int rc;         /* what it ended with */
@@ -139,11 +140,14 @@ struct pgb_step {
     bool doubtful; /* it was started before, and nobody knows what became of it */
     bool claimed;  /* the row was ours at some time */
     bool atomic;   /* it runs in a transaction of its own, together with its mark in the journal */
-    size_t known_done;        /* the statement (from 1) that was seen to work, recorded or not */
-    size_t known_unsent;      /* the statement (from 1) that was never sent, though started */
-    const char *claim_run;    /* literal, down: the run id that the complete row had */
-    int64_t claim_applied_us; /* and when it was applied */
-    uint64_t poll_since_ms;   /* waiting for somebody else's work since; 0: not */
+    size_t known_done;           /* the statement (from 1) that was seen to work, recorded or not */
+    size_t known_unsent;         /* the statement (from 1) that was never sent, though started */
+    const char *claim_run;       /* literal, down: the run id that the complete row had */
+    int64_t claim_applied_us;    /* and when it was applied */
+    const char *claim_checksum;  /* and its checksum; literal */
+    struct script_prefix prefix; /* of the row that the query makes */
+    char prefix_quoted[HASH_SHA256_HEX + 2]; /* literal */
+    uint64_t poll_since_ms;                  /* waiting for somebody else's work since; 0: not */
     struct pgsql_statement kind;
 };
 
@@ -223,6 +227,9 @@ bool notx_checked(struct pgb_step *step); /* its answer is there */
 /* The row goes back to what it was before the statement; `next` comes then. */
 bool notx_undo(struct pgb_step *step, enum step_next next, bool started);
 void notx_begin_sql(struct pgb_step *step);
+/* What the query moves the row to, incomplete. Behind notx_begin_sql(): failures show in
+ * step->sql. */
+struct pgsql_place notx_goal(struct pgb_step *step, bool started, size_t statement);
 /* Puts in front of what must not happen on a session of a pooler's choice. */
 void notx_put_no_pooler(struct pgb_step *step);
 const char *notx_kind(const struct pgb_step *step, bool started);

@@ -21,7 +21,8 @@ static inline void leave_row(struct world *world, const struct migration *migrat
         world,
         "INSERT INTO bfm.journal VALUES ('s', '%s', '%s', '%s', now() - interval '1 h', 'dead', "
         "%u) ON CONFLICT (schema_name, migration_id) DO UPDATE SET kind = excluded.kind, "
-        "statement = excluded.statement, run_id = 'dead', applied_at = excluded.applied_at",
+        "statement = excluded.statement, run_id = 'dead', applied_at = excluded.applied_at, "
+        "checksum = excluded.checksum",
         migration->id, migration->up.checksum, kind, statement);
 }
 
@@ -46,6 +47,32 @@ static inline void assert_failed(struct world *world, const struct migration *mi
     assert_outcome(&got, rc, BACKEND_DONE);
     if (strstr(got.err.text, text) == NULL)
         fail_msg("\"%s\" is not in: %s", text, got.err.text);
+}
+
+static inline int decide(struct world *world, const struct migration *migration, bool applied,
+                         struct backend_decision *decision, struct err *err)
+{
+    struct waited waited;
+    int rc;
+
+    *decision =
+        (struct backend_decision){.migration = migration, .schema = "s", .applied = applied};
+    waited_init(&waited, world->loop);
+    rc = wait_for(&waited, world->a->ops->resolve(world->a, &waited.op, decision));
+    *err = waited.op.err;
+    assert_true(rc == 0 || err->text[0] != '\0');
+    return rc;
+}
+
+static inline struct backend_decision must_decide(struct world *world,
+                                                  const struct migration *migration, bool applied)
+{
+    struct backend_decision decision;
+    struct err err;
+
+    if (decide(world, migration, applied, &decision, &err) != 0)
+        fail_msg("%s", err_text(&err));
+    return decision;
 }
 
 /* Makes all rows an hour older: nobody is at work on them any more. */
