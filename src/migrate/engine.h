@@ -92,8 +92,8 @@ struct engine {
     struct task stop_task;
 };
 
-/* A connection of the configuration. `backend` is NULL while its kind is not built in; then `why`
- * says so. */
+/* A connection of the configuration. `backend` is NULL where it has no address or a setting cannot
+ * be used; then `why` says so. */
 struct engine_target {
     const char *connection;
     enum backend_kind kind;
@@ -200,6 +200,7 @@ struct run_lane_result {
     const char *requested; /* requested schema, NULL if none was */
     const struct run_item *items;
     size_t count;
+    size_t planned; /* how many items there will be, unless it ends early; 0: not known yet */
     struct err err; /* code != 0: the whole pass failed (unreachable target, dependencies); items
                        before it stay */
     struct run_counts counts;

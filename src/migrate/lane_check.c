@@ -83,7 +83,11 @@ bool lane_check_requirements(struct lane *lane)
         if (lane->rc == 0)
             return false;
     }
-    if (lane->rc != 0)
+    if (lane->rc != 0) {
         lane->result->err = lane->op.err;
+        if (lane->check_count > 0)
+            err_prefix(&lane->result->err, "connection %s",
+                       lane->plan->plan.checks[lane->check_at].connection);
+    }
     return true;
 }

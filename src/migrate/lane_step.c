@@ -19,6 +19,7 @@ struct lane *lane_create(struct run_full *run, size_t index)
     if (lane->items == NULL)
         goto err_after_plan;
     lane->result->items = lane->items;
+    lane->result->planned = lane->plan->plan.step_count;
     lane->result->err = lane->plan->err;
     return lane;
 
@@ -177,6 +178,17 @@ static void lane_fail_item(struct lane *lane)
     lane_block_others(lane, lane_keep_err(lane, &err));
 }
 
+/* Of a dependency elsewhere: whose target it is has to be said. */
+static void lane_fail_whole(struct lane *lane)
+{
+    const struct run_request *request = &lane->run->request;
+    const char *connection = lane_node(lane)->migration->connection;
+
+    lane->result->err = lane->failure;
+    if (request->kind == RUN_UP && strcmp(connection, request->connection) != 0)
+        err_prefix(&lane->result->err, "connection %s", connection);
+}
+
 void lane_finish_step(struct lane *lane, enum run_item_kind kind)
 {
     struct backend_result *result = &lane->step_result;
@@ -191,7 +203,7 @@ void lane_finish_step(struct lane *lane, enum run_item_kind kind)
     if (lane->run->request.kind == RUN_UP && (kind == RUN_ITEM_APPLIED || kind == RUN_ITEM_SKIPPED))
         run_set_applied(lane->run, lane_index(lane), lane_step(lane)->node, true);
     if (kind == RUN_ITEM_FAILED && lane_fails_as_a_whole(lane->failure.code)) {
-        lane->result->err = lane->failure;
+        lane_fail_whole(lane);
     } else {
         if (kind == RUN_ITEM_FAILED)
             lane_fail_item(lane);
@@ -290,7 +302,7 @@ static const char *lane_find_refusal(struct lane *lane, int *code)
         return lane_step(lane)->reason;
     if (lane->run->request.kind == RUN_DOWN && migration->invalid != NULL)
         return migration->invalid;
-    if (lane->run->request.kind == RUN_DOWN && migration->down.file == NULL)
+    if (lane->run->request.kind == RUN_DOWN && !migration_can_undo(migration))
         return "migration does not have rollback SQL";
     *code = ERR_NOT_FOUND;
     if (target == NULL)

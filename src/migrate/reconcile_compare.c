@@ -53,7 +53,16 @@ struct store_record *reconcile_add(struct reconcile_full *rec, const char *id, c
     return record;
 }
 
-static int compare_row(struct reconcile_full *rec, const struct backend_journal_row *row)
+/* A script that is being undone counts as the one that is there now. */
+static void compare_set_checksum(struct reconcile_full *rec, struct backend_journal_row *row)
+{
+    const struct migration *migration = registry_find(rec->registry, row->migration_id);
+
+    if (row->checksum[0] == '\0' && migration != NULL)
+        row->checksum = migration->up.checksum;
+}
+
+static int compare_row(struct reconcile_full *rec, struct backend_journal_row *row)
 {
     struct store_record *record = NULL;
     size_t len;
@@ -61,6 +70,7 @@ static int compare_row(struct reconcile_full *rec, const struct backend_journal_
 
     if (!row->complete)
         return 0;
+    compare_set_checksum(rec, row);
     key = place_key(&rec->page.arena, row->migration_id, row->schema, &len);
     if (key == NULL)
         return ERR_NOMEM;

@@ -186,4 +186,7 @@ void run_on_row(struct run_full *run); /* run_row.c has got further */
 void run_stop(struct run_full *run, int why, bool hard);
 /* Called by a lane as its last act; `lane` is freed. */
 void run_on_lane_done(struct run_full *run, struct list *lane_link);
+/* run_start.c: unique, sorts by time; or `given`, where that is not NULL. */
+void run_make_id(char out[40], const char *given);
+
 #endif

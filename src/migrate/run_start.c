@@ -183,7 +183,7 @@ static size_t run_lane_limit(const struct engine *engine, const struct run_full 
     return target->backend != NULL ? 2 * (size_t)target->backend->parallel : 1;
 }
 
-static void run_make_id(char out[40], const char *given)
+void run_make_id(char out[40], const char *given)
 {
     uint64_t random;
 

@@ -17,6 +17,7 @@ struct fake_op {
     bool is_step;
     const struct backend_step *step;
     struct backend_result *result;
+    struct backend_decision *decision;
 };
 
 static char *fake_key(struct fake_world *world, const char *id, const char *schema)
@@ -184,6 +185,26 @@ static void fake_step_done(struct fake_op *fake)
     fake_world_set_effect(world, step->migration->id, step->schema, up);
 }
 
+static void fake_decide(struct fake_op *fake)
+{
+    struct fake_world *world = fake->world;
+    struct backend_decision *decision = fake->decision;
+
+    if (fake->rc != 0)
+        return;
+    if (world->doubt == 0) {
+        fake->rc = err_set(&fake->err, ERR_NOT_FOUND, "no statement is in doubt there");
+        return;
+    }
+    decision->undo = world->doubt_of_undo;
+    decision->statement = world->doubt;
+    decision->statements = 3;
+    decision->complete = decision->applied && world->doubt == 3;
+    if (decision->complete)
+        fake_world_set_effect(world, decision->migration->id, decision->schema, !decision->undo);
+    world->doubt = 0;
+}
+
 static void fake_on_timer(struct timer *timer)
 {
     struct fake_op *fake = container_of(timer, struct fake_op, timer);
@@ -192,6 +213,8 @@ static void fake_on_timer(struct timer *timer)
 
     if (fake->is_step)
         fake_step_done(fake);
+    if (fake->decision != NULL)
+        fake_decide(fake);
     rc = fake->rc;
     if (rc != 0)
         op->err = fake->err;
@@ -260,6 +283,7 @@ static const char *const event_name[] = {
     [STORE_SKIPPED] = "skipped",
     [STORE_FOUND_APPLIED] = "found_applied",
     [STORE_FOUND_NOT_APPLIED] = "found_not_applied",
+    [STORE_RESOLVED] = "resolved",
 };
 
 /* The status of a history row, and whether the record writes one. */
@@ -272,6 +296,7 @@ static bool fake_must_record(const struct fake_world *world, const struct store_
         [STORE_UNDO_FAILED] = "failed",    [STORE_CUT_OFF] = "failed",
         [STORE_END_APPLIED] = "applied",   [STORE_END_NOT_APPLIED] = "rolled_back",
         [STORE_FOUND_APPLIED] = "applied", [STORE_FOUND_NOT_APPLIED] = "rolled_back",
+        [STORE_RESOLVED] = "failed",
     };
     bool believed = fake_world_believes(world, record->migration->id, record->schema);
 
@@ -604,11 +629,22 @@ static int fake_read_journal(struct backend *backend, struct op *op, const char 
     return 0;
 }
 
+static int fake_resolve(struct backend *backend, struct op *op, struct backend_decision *decision)
+{
+    struct fake_op *fake = fake_start(world_of_backend(backend), op, false, 0);
+
+    if (fake == NULL)
+        return op->err.code;
+    fake->decision = decision;
+    return 0;
+}
+
 static const struct backend_ops fake_backend_ops = {
     .kind = BACKEND_POSTGRESQL,
     .execute = fake_execute,
     .inspect = fake_inspect,
     .read_journal = fake_read_journal,
+    .resolve = fake_resolve,
 };
 
 /* --- world --- */

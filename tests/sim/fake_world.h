@@ -41,6 +41,8 @@ struct fake_world {
     bool no_checksums; /* the store's rows are an older server's */
     unsigned retries;  /* a step is tried again so often, because of retry_err */
     struct err retry_err;
+    unsigned doubt; /* statement of 3 that resolve() finds in doubt; 0: none */
+    bool doubt_of_undo;
     const char *broken;        /* migrations whose name this is fail on the target */
     const char *broken_schema; /* NULL, or they fail in schemas whose names begin so */
 
