@@ -1,0 +1,329 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "grpc/conn.h"
+
+/* The answer's side of a call: headers, messages, trailers, and what the handler is told. */
+
+enum {
+    ANSWER_HEADERS_MAX = 16,
+    ANSWER_PATIENCE = 4, /* times max_pending: more may not wait for a reader */
+};
+
+struct answer_headers {
+    nghttp2_nv list[ANSWER_HEADERS_MAX];
+    size_t count;
+};
+
+static void headers_add(struct answer_headers *headers, const char *name, const char *value)
+{
+    if (headers->count == ANSWER_HEADERS_MAX)
+        return;
+    headers->list[headers->count++] = (nghttp2_nv){
+        .name = (uint8_t *)(uintptr_t)name,
+        .value = (uint8_t *)(uintptr_t)value,
+        .namelen = strlen(name),
+        .valuelen = strlen(value),
+    };
+}
+
+static void headers_add_answer(struct answer_headers *headers, const struct grpc_call *call)
+{
+    headers_add(headers, ":status", "200");
+    headers_add(headers, "content-type", "application/grpc");
+    headers_add(headers, "grpc-accept-encoding", "identity,gzip");
+    if (call->compresses)
+        headers_add(headers, "grpc-encoding", "gzip");
+    for (const struct grpc_metadata *item = call->answer_metadata; item != NULL; item = item->next)
+        headers_add(headers, item->name, item->value);
+}
+
+static void headers_add_status(struct answer_headers *headers, const struct grpc_call *call,
+                               char number[4])
+{
+    snprintf(number, 4, "%d", (int)call->status);
+    headers_add(headers, "grpc-status", number);
+    if (call->failure != NULL)
+        headers_add(headers, "grpc-message", call->failure);
+}
+
+static size_t answer_pending(const struct grpc_call *call)
+{
+    return call->out.len - call->out_at;
+}
+
+static bool answer_is_complete(const struct grpc_call *call)
+{
+    return call->concluded || call->finished;
+}
+
+static int answer_put_trailers(struct grpc_call *call)
+{
+    struct answer_headers headers = {.count = 0};
+    char number[4];
+
+    headers_add_status(&headers, call, number);
+    call->closing = true;
+    call->end_ns = clock_monotonic_ns();
+    return nghttp2_submit_trailer(call->conn->session, call->stream_id, headers.list,
+                                  headers.count);
+}
+
+static void answer_on_read(struct grpc_call *call)
+{
+    if (answer_pending(call) == 0) {
+        buf_truncate(&call->out, 0);
+        call->out_at = 0;
+    }
+    if (call->waiting && answer_pending(call) <= call->conn->server->config.max_pending / 2)
+        grpc_call_notify(call);
+}
+
+static ssize_t answer_read(nghttp2_session *session, int32_t stream_id, uint8_t *data, size_t len,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct grpc_call *call = source->ptr;
+    size_t ready = answer_pending(call);
+
+    (void)session;
+    (void)stream_id;
+    (void)arg;
+    if (ready == 0 && !answer_is_complete(call)) {
+        call->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    if (ready > len)
+        ready = len;
+    if (ready > 0)
+        memcpy(data, call->out.data + call->out_at, ready);
+    call->out_at += ready;
+    answer_on_read(call);
+    if (answer_pending(call) > 0 || !answer_is_complete(call))
+        return (ssize_t)ready;
+    *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    if (answer_put_trailers(call) != 0)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    return (ssize_t)ready;
+}
+
+/* A connection without memory for an answer ends, in the next turn. */
+static void answer_check(struct grpc_call *call, int rc)
+{
+    if (rc != 0)
+        call->conn->doomed = true;
+    grpc_conn_wake(call->conn);
+}
+
+/* Headers, with messages to follow. */
+static void answer_respond(struct grpc_call *call)
+{
+    nghttp2_data_provider provider = {.source.ptr = call, .read_callback = answer_read};
+    struct answer_headers headers = {.count = 0};
+
+    headers_add_answer(&headers, call);
+    call->responded = true;
+    answer_check(call, nghttp2_submit_response(call->conn->session, call->stream_id, headers.list,
+                                               headers.count, &provider));
+}
+
+static void answer_resume(struct grpc_call *call)
+{
+    if (call->deferred) {
+        call->deferred = false;
+        nghttp2_session_resume_data(call->conn->session, call->stream_id);
+    }
+    grpc_conn_wake(call->conn);
+}
+
+/* Status without any message: headers and trailers in one. */
+static void answer_only_status(struct grpc_call *call)
+{
+    struct answer_headers headers = {.count = 0};
+    char number[4];
+
+    call->compresses = false;
+    headers_add_answer(&headers, call);
+    headers_add_status(&headers, call, number);
+    call->responded = call->closing = true;
+    call->end_ns = clock_monotonic_ns();
+    answer_check(call, nghttp2_submit_response(call->conn->session, call->stream_id, headers.list,
+                                               headers.count, NULL));
+}
+
+static void answer_end(struct grpc_call *call, enum grpc_status status, const char *message)
+{
+    struct buf failure;
+
+    call->status = status;
+    if (message != NULL && message[0] != '\0') {
+        buf_init(&failure, GRPC_FAILURE_MAX * 3);
+        grpc_put_failure(&failure, message);
+        call->failure = buf_take(&failure); /* without memory the code says enough */
+        buf_free(&failure);
+    }
+    if (!call->responded)
+        answer_only_status(call);
+    else
+        answer_resume(call);
+}
+
+void grpc_call_conclude(struct grpc_call *call, enum grpc_status status, const char *message)
+{
+    if (answer_is_complete(call) || call->conn == NULL)
+        return;
+    call->concluded = true;
+    call->gone = call->begun;
+    call->finished = !call->begun;
+    sched_stop_timer(call->sched, &call->deadline_timer);
+    sched_stop_timer(call->sched, &call->arrival_timer);
+    answer_end(call, status, message);
+    if (call->gone)
+        grpc_call_notify(call);
+}
+
+void grpc_call_refuse_http(struct grpc_call *call, const char *status)
+{
+    struct answer_headers headers = {.count = 0};
+
+    call->concluded = call->finished = call->responded = call->closing = true;
+    call->status = GRPC_UNKNOWN;
+    call->end_ns = clock_monotonic_ns();
+    headers_add(&headers, ":status", status);
+    headers_add(&headers, "content-length", "0");
+    answer_check(call, nghttp2_submit_response(call->conn->session, call->stream_id, headers.list,
+                                               headers.count, NULL));
+}
+
+int grpc_add_metadata(struct grpc_call *call, const char *name, const char *value)
+{
+    struct grpc_metadata *item;
+
+    for (const char *at = name; *at != '\0'; at++)
+        if (!islower((unsigned char)*at) && !isdigit((unsigned char)*at) && *at != '-')
+            return ERR_INVALID;
+    for (const char *at = value; *at != '\0'; at++)
+        if (*at < ' ' || *at > '~')
+            return ERR_INVALID;
+    item = arena_alloc(&call->arena, sizeof(*item));
+    if (item == NULL)
+        return ERR_NOMEM;
+    *item = (struct grpc_metadata){.next = call->answer_metadata,
+                                   .name = arena_strdup(&call->arena, name),
+                                   .value = arena_strdup(&call->arena, value)};
+    if (item->name == NULL || item->value == NULL)
+        return ERR_NOMEM;
+    call->answer_metadata = item;
+    return 0;
+}
+
+int grpc_send(struct grpc_call *call, const void *data, size_t len)
+{
+    size_t max;
+    int rc;
+
+    if (call->gone || call->conn == NULL)
+        return ERR_IO;
+    max = call->conn->server->config.max_pending;
+    if (answer_pending(call) > max * ANSWER_PATIENCE) {
+        grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED, "the reader is too slow");
+        return ERR_IO;
+    }
+    rc = grpc_put_message(&call->out, data, len, call->compresses);
+    if (rc != 0)
+        return rc;
+    if (!call->responded)
+        answer_respond(call);
+    else
+        answer_resume(call);
+    call->waiting = answer_pending(call) > max;
+    return call->waiting;
+}
+
+void grpc_finish(struct grpc_call *call, enum grpc_status status, const char *message)
+{
+    if (call->conn == NULL) {
+        grpc_call_free(call);
+        return;
+    }
+    if (call->concluded) {
+        call->finished = true;
+        return;
+    }
+    sched_stop_timer(call->sched, &call->deadline_timer);
+    sched_undefer(&call->task);
+    call->finished = true;
+    answer_end(call, status, message);
+}
+
+/* --- what the handler hears --- */
+
+static void answer_tell(struct task *task)
+{
+    struct grpc_call *call = container_of(task, struct grpc_call, task);
+
+    if (call->gone || call->ending) {
+        if (call->told_gone || call->on_gone == NULL)
+            return;
+        call->told_gone = true;
+        call->on_gone(call);
+    } else if (call->waiting) {
+        call->waiting = false;
+        if (call->on_drain != NULL)
+            call->on_drain(call);
+    }
+}
+
+void grpc_call_notify(struct grpc_call *call)
+{
+    if (call->finished)
+        return;
+    call->task.run = answer_tell;
+    sched_defer(call->sched, &call->task);
+}
+
+void grpc_on_gone(struct grpc_call *call, void (*gone)(struct grpc_call *call))
+{
+    call->on_gone = gone;
+    if (call->gone || call->ending)
+        grpc_call_notify(call);
+}
+
+void grpc_on_drain(struct grpc_call *call, void (*drain)(struct grpc_call *call))
+{
+    call->on_drain = drain;
+}
+
+void grpc_set_endless(struct grpc_call *call)
+{
+    call->endless = true;
+    if (call->conn != NULL && call->conn->server->stopping)
+        grpc_call_ask_end(call);
+}
+
+enum grpc_status grpc_call_status(const struct grpc_call *call)
+{
+    return call->status;
+}
+
+uint64_t grpc_elapsed_us(const struct grpc_call *call)
+{
+    uint64_t end = call->end_ns != 0 ? call->end_ns : clock_monotonic_ns();
+
+    return (end - call->start_ns) / 1000;
+}
+
+void grpc_call_free(struct grpc_call *call)
+{
+    if (call->opened && call->handlers.closed != NULL)
+        call->handlers.closed(call->handlers.arg, call);
+    sched_undefer(&call->task);
+    grpc_inbox_free(&call->inbox);
+    buf_free(&call->message);
+    buf_free(&call->out);
+    mem_free(call->failure);
+    arena_free(&call->arena);
+    mem_free(call);
+}
