@@ -47,6 +47,8 @@ static const struct route routes[] = {
      answer_skipped},
     {"POST", "/api/v1/migrations/{id}/rollback", ROUTE_STATE | ROUTE_OPTIONAL, GRANT_ROLLBACK,
      read_rollback, start_rollback, answer_run},
+    {"POST", "/api/v1/migrations/{id}/resolve", ROUTE_STATE, GRANT_MIGRATE, read_doubt, start_doubt,
+     answer_doubt},
     {"GET", "/api/v1/plan", ROUTE_STATE, GRANT_READ, NULL, start_plan, answer_plan},
     {"GET", "/api/v1/tenants", ROUTE_STATE, GRANT_READ, NULL, start_tenants, answer_tenants},
     {"GET", "/api/v1/gate", ROUTE_STATE, GRANT_READ, NULL, start_gate, answer_gate},
@@ -66,6 +68,7 @@ static const struct route routes[] = {
      answer_metrics},
     {"GET", "/api/v1/openapi.json", ROUTE_OPEN | ROUTE_PROBE, 0, NULL, NULL, answer_openapi_json},
     {"GET", "/api/v1/openapi.yaml", ROUTE_OPEN | ROUTE_PROBE, 0, NULL, NULL, answer_openapi_yaml},
+    {"GET", "/api/v1/migration.proto", ROUTE_OPEN | ROUTE_PROBE, 0, NULL, NULL, answer_proto},
 };
 
 const struct route *api_routes(size_t *count)

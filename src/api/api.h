@@ -38,6 +38,8 @@ struct api_config {
     struct metrics *metrics;         /* where figures are kept, and what GET /metrics shows; NULL:
                                         there are none. Must outlive the api, but for its families */
     bool metrics_open;               /* no token is needed to see them */
+    bool grpc_open;       /* BFM_GRPC_AUTH=off: gRPC calls without a token may do everything */
+    const char *sfm_path; /* BFM_SFM_PATH; NULL: the scripts in the program */
     struct api_hooks hooks;
 };
 

@@ -45,16 +45,31 @@ static const char *event_connection(const struct run_event *from)
 
 /* --- JSON --- */
 
+/* How often and how long it ran: nothing to say before it did. */
+static bool event_has_figures(const struct run_event *from)
+{
+    return from->kind != RUN_EVENT_QUEUED && from->kind != RUN_EVENT_RUNNING;
+}
+
+static void event_put_figures(unsigned attempts, uint64_t duration_ms, struct buf *out)
+{
+    json_put_int(out, "attempts", attempts);
+    json_put_int(out, "duration_ms", (int64_t)duration_ms);
+}
+
+static void event_put_place(const char *migration_id, const char *schema, struct buf *out)
+{
+    json_put_member(out, "migration_id", migration_id);
+    json_put_member(out, "schema", schema);
+}
+
 static void event_put_step(const struct run_event *from, struct buf *out)
 {
     const struct err *err = from->err;
 
-    json_put_member(out, "migration_id", from->migration->id);
-    json_put_member(out, "schema", from->schema);
-    if (from->kind == RUN_EVENT_QUEUED || from->kind == RUN_EVENT_RUNNING)
-        return;
-    json_put_int(out, "attempts", from->attempts);
-    json_put_int(out, "duration_ms", (int64_t)from->duration_ms);
+    event_put_place(from->migration->id, from->schema, out);
+    if (event_has_figures(from))
+        event_put_figures(from->attempts, from->duration_ms, out);
     if (err == NULL)
         return;
     if (from->kind == RUN_EVENT_ATTEMPT)
@@ -148,12 +163,9 @@ int event_render(struct event *event)
     buf_init(&out, EVENT_JSON_MAX);
     buf_reserve(&out, EVENT_JSON_USUAL);
     event_put_head(event->seq, event->name, event->at_us, event->run_id, event->connection, &out);
-    json_put_member(&out, "migration_id", event->migration_id);
-    json_put_member(&out, "schema", event->schema);
-    if (event->has_figures) {
-        json_put_int(&out, "attempts", event->attempts);
-        json_put_int(&out, "duration_ms", (int64_t)event->duration_ms);
-    }
+    event_put_place(event->migration_id, event->schema, &out);
+    if (event->has_figures)
+        event_put_figures(event->attempts, event->duration_ms, &out);
     rc = buf_putc(&out, '}');
     event->rendered = rc == 0 ? mem_strndup(buf_str(&out), out.len) : NULL;
     event->size += event->rendered != NULL ? out.len : 0;
@@ -184,7 +196,7 @@ static struct event *event_assemble(const struct run_event *from, const struct b
         .begins_run = from->kind == RUN_EVENT_RUN_STARTED,
         .ends_run = from->kind == RUN_EVENT_RUN_ENDED,
         .at_us = clock_wall_us(),
-        .has_figures = from->kind != RUN_EVENT_QUEUED && from->kind != RUN_EVENT_RUNNING,
+        .has_figures = event_has_figures(from),
         .attempts = from->attempts,
         .duration_ms = from->duration_ms,
     };

@@ -16,6 +16,15 @@ struct api_reindex_result {
     size_t total; /* migrations known afterwards */
 };
 
+/* A connection of the configuration, as far as it is known without asking the target. */
+struct api_target {
+    const char *connection;
+    const char *backend;
+    const char *status; /* "up", "down", "unknown": not asked yet, "unusable": no address, or a bad
+                           setting */
+    int64_t contact_us; /* wall time of the last sign of life; 0: none yet */
+};
+
 /* What the api asks of the server around it. All but `reindex` answer at once, without I/O. */
 struct api_hooks {
     void *arg;
@@ -30,6 +39,8 @@ struct api_hooks {
     bool (*state_ready)(void *arg);
     /* Whether the server is shutting down: new work is answered 503 with Connection: close. */
     bool (*stopping)(void *arg);
+    /* The target at `at`, in order of names; false behind the last one. NULL: there are none. */
+    bool (*target)(void *arg, size_t at, struct api_target *out);
 };
 
 #endif

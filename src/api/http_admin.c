@@ -2,6 +2,7 @@
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "api/openapi.h"
+#include "api/rpc_descriptors.h"
 #include "base/json.h"
 
 enum {
@@ -150,6 +151,28 @@ void answer_reconcile(struct call *call)
 
 /* --- probes --- */
 
+/* Says nothing about whether the server can work: a target that is down is no fault of it. */
+static void put_targets(struct call *call, struct buf *out)
+{
+    const struct api_hooks *hooks = &call->api->ops.hooks;
+    struct api_target target;
+    size_t at;
+
+    for (at = 0; hooks->target != NULL && hooks->target(hooks->arg, at, &target); at++) {
+        if (at == 0)
+            json_put_key(out, "targets");
+        buf_puts(out, at > 0 ? ",{" : "[{");
+        json_put_member(out, "connection", target.connection);
+        json_put_member(out, "backend", target.backend);
+        json_put_member(out, "status", target.status);
+        if (target.contact_us != 0)
+            json_put_time(out, "last_contact", target.contact_us);
+        buf_putc(out, '}');
+    }
+    if (at > 0)
+        buf_putc(out, ']');
+}
+
 void answer_health(struct call *call)
 {
     const char *reason = ops_health(&call->api->ops);
@@ -158,7 +181,9 @@ void answer_health(struct call *call)
     buf_init(&body, ADMIN_BODY_MAX);
     buf_printf(&body, "{\"status\":\"%s\",\"checks\":{", reason == NULL ? "healthy" : "unhealthy");
     json_put_member(&body, "executor", reason == NULL ? "ok" : reason);
-    buf_puts(&body, "}}");
+    buf_putc(&body, '}');
+    put_targets(call, &body);
+    buf_putc(&body, '}');
     call_answer(call, reason == NULL ? 200 : 503, &body);
 }
 
@@ -174,6 +199,7 @@ void answer_ready(struct call *call)
     json_put_member(&body, "status", rc == 0 ? "ready" : "not ready");
     if (rc != 0)
         json_put_member(&body, "error", err_text(&err));
+    put_targets(call, &body);
     buf_putc(&body, '}');
     call_answer(call, rc == 0 ? 200 : 503, &body);
 }
@@ -197,4 +223,13 @@ void answer_openapi_json(struct call *call)
 void answer_openapi_yaml(struct call *call)
 {
     answer_openapi(call, "application/x-yaml");
+}
+
+void answer_proto(struct call *call)
+{
+    struct buf body;
+
+    buf_init(&body, ADMIN_BODY_MAX);
+    buf_append(&body, rpc_proto, (size_t)(rpc_proto_end - rpc_proto));
+    call_answer_as(call, 200, "text/plain; charset=utf-8", &body);
 }

@@ -9,6 +9,7 @@
 #include "api/http_route.h"
 #include "api/metrics.h"
 #include "api/ops_admin.h"
+#include "api/ops_doubt.h"
 #include "api/ops_fleet.h"
 #include "api/ops_list.h"
 #include "api/ops_lookup.h"
@@ -64,6 +65,7 @@ struct call {
         struct ops_migrate_request migrate;
         struct ops_undo_request undo;
         struct ops_order_request order;
+        struct ops_doubt_request doubt;
         const char *connection;
         struct store_run_filter run_filter;
     } in;
@@ -77,6 +79,7 @@ struct call {
         struct ops_list list;
         struct ops_run run;
         struct ops_order order;
+        struct ops_doubt doubt;
         struct ops_reindex reindex;
         struct ops_reconcile reconcile;
         struct ops_runs run_list;

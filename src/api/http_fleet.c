@@ -158,23 +158,6 @@ int start_gate(struct call *call)
     return rc;
 }
 
-/* Why it is closed. */
-static void put_reason(const struct ops_gate *gate, struct buf *text)
-{
-    const struct ops_fleet *fleet = &gate->fleet;
-
-    if (!gate->known)
-        buf_printf(text, "no migration of connection %s has version %s", fleet->request.connection,
-                   gate->version);
-    if (fleet->laggards > 0)
-        buf_printf(text, "%s%zu of %zu schemas lack migrations up to version %s (%zu failed)",
-                   text->len > 0 ? "; " : "", fleet->laggards, fleet->schemas, gate->version,
-                   fleet->failed);
-    if (gate->fixed_missing > 0)
-        buf_printf(text, "%s%zu of %zu migrations are not applied in the schema they declare",
-                   text->len > 0 ? "; " : "", gate->fixed_missing, gate->fixed);
-}
-
 static void put_names(const struct ops_gate *gate, struct buf *out)
 {
     const struct ops_fleet *fleet = &gate->fleet;
@@ -205,7 +188,7 @@ void answer_gate(struct call *call)
     buf_putc(&body, '{');
     json_put_bool(&body, "pass", gate->passes);
     if (!gate->passes) {
-        put_reason(gate, &call->cursor.line);
+        ops_gate_put_reason(gate, &call->cursor.line);
         json_put_member(&body, "error", buf_str(&call->cursor.line));
     }
     json_put_member(&body, "connection", fleet->request.connection);

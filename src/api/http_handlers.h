@@ -50,6 +50,11 @@ void answer_tenants(struct call *call);
 int start_gate(struct call *call);
 void answer_gate(struct call *call);
 
+/* http_doubt.c */
+int read_doubt(struct call *call, const cJSON *body, struct err *err);
+int start_doubt(struct call *call);
+void answer_doubt(struct call *call);
+
 /* http_plan.c */
 int start_plan(struct call *call);
 void answer_plan(struct call *call);
@@ -89,5 +94,6 @@ void answer_health(struct call *call);
 void answer_ready(struct call *call);
 void answer_openapi_json(struct call *call);
 void answer_openapi_yaml(struct call *call);
+void answer_proto(struct call *call);
 
 #endif

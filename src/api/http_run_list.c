@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "base/json.h"
@@ -16,18 +14,9 @@ static size_t page_limit(const struct call *call)
     return limit < OPS_RUNS_MAX ? limit : OPS_RUNS_MAX;
 }
 
-/* 12 and 16 hex digits with a dash between them, as migrate/run_start.c makes them. */
-static bool is_run_id(const char *text)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    return strspn(text, digits) == 12 && text[12] == '-' && strspn(text + 13, digits) == 16 &&
-           text[29] == '\0';
-}
-
 int check_run_id(struct call *call)
 {
-    if (is_run_id(call->id))
+    if (ops_runs_is_id(call->id))
         return 0;
     return op_refuse(&call->op, ERR_NOT_FOUND, "run not found: %.60s", call->id);
 }
@@ -44,7 +33,7 @@ int start_run_list(struct call *call)
     };
     int rc;
 
-    if (filter.before_id[0] != '\0' && !is_run_id(filter.before_id))
+    if (filter.before_id[0] != '\0' && !ops_runs_is_id(filter.before_id))
         return call_refuse_cursor(call, ERR_INVALID);
     rc = ops_runs_start(&call->api->ops, &call->op, &filter, call->grant, page_limit(call),
                         &call->out.run_list);

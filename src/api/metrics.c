@@ -30,6 +30,25 @@ static const struct metric_info durations_info = {
     .max_series = DURATIONS_SERIES_MAX,
 };
 
+static const struct metric_info calls_info = {
+    .name = "bfm_grpc_calls_total",
+    .help = "gRPC calls that are over, by method.",
+    .type = METRIC_COUNTER,
+    .labels = {"method", "code"},
+    .max_series = REQUESTS_SERIES_MAX,
+};
+
+static const struct metric_info call_durations_info = {
+    .name = "bfm_grpc_call_duration_seconds",
+    .help = "From the headers of a call to its status.",
+    .type = METRIC_HISTOGRAM,
+    .labels = {"method"},
+    .unit = 1000000,
+    .bounds = request_bounds,
+    .bound_count = ARRAY_SIZE(request_bounds),
+    .max_series = DURATIONS_SERIES_MAX,
+};
+
 #define GAUGE(metric, text)                                                      \
     {                                                                            \
         .name = (metric), .help = (text), .type = METRIC_GAUGE, .max_series = 1, \
@@ -96,6 +115,8 @@ void api_metrics_init(struct api_metrics *metrics, struct metrics *all)
         return;
     metrics_add(all, &metrics->requests, &requests_info);
     metrics_add(all, &metrics->durations, &durations_info);
+    metrics_add(all, &metrics->calls, &calls_info);
+    metrics_add(all, &metrics->call_durations, &call_durations_info);
     metrics_add(all, &metrics->window_events, &window_events_info);
     metrics_add(all, &metrics->window_bytes, &window_bytes_info);
     metrics_add(all, &metrics->readers, &readers_info);

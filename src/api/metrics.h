@@ -9,6 +9,7 @@ struct api_metrics {
     struct metrics *all; /* NULL: none are kept */
     struct metrics_sampler sampler;
     struct metric_family requests, durations;
+    struct metric_family calls, call_durations; /* of gRPC */
     struct metric_family window_events, window_bytes, readers;
     struct metric_family resident, virtual, cpu, open_files, max_files, started;
 };

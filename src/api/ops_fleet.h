@@ -4,6 +4,7 @@
 #include "api/grant.h"
 #include "api/ops.h"
 #include "base/arena.h"
+#include "base/buf.h"
 
 enum {
     OPS_TENANTS_DEFAULT = 100, /* schemas named in one answer */
@@ -84,6 +85,8 @@ void ops_fleet_free(struct ops_fleet *fleet); /* zeroed memory is fine */
 
 int ops_gate_start(struct ops *ops, struct op *op, const struct ops_fleet_request *request,
                    struct ops_gate *out);
+/* Why it is closed. */
+void ops_gate_put_reason(const struct ops_gate *gate, struct buf *text);
 void ops_gate_free(struct ops_gate *gate); /* zeroed memory is fine */
 
 #endif

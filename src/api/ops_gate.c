@@ -145,3 +145,19 @@ void ops_gate_free(struct ops_gate *gate)
     ops_fleet_free(&gate->fleet);
     *gate = (struct ops_gate){0};
 }
+
+void ops_gate_put_reason(const struct ops_gate *gate, struct buf *text)
+{
+    const struct ops_fleet *fleet = &gate->fleet;
+
+    if (!gate->known)
+        buf_printf(text, "no migration of connection %s has version %s", fleet->request.connection,
+                   gate->version);
+    if (fleet->laggards > 0)
+        buf_printf(text, "%s%zu of %zu schemas lack migrations up to version %s (%zu failed)",
+                   text->len > 0 ? "; " : "", fleet->laggards, fleet->schemas, gate->version,
+                   fleet->failed);
+    if (gate->fixed_missing > 0)
+        buf_printf(text, "%s%zu of %zu migrations are not applied in the schema they declare",
+                   text->len > 0 ? "; " : "", gate->fixed_missing, gate->fixed);
+}

@@ -245,7 +245,7 @@ static void undo_on_resolved(struct op *step, int rc)
     struct err err = step->err;
 
     if (rc == 0 && run->resolve.migration != NULL && run->kind == OPS_ROLLBACK &&
-        run->resolve.migration->down.file == NULL) {
+        !migration_can_undo(run->resolve.migration)) {
         run->lone_error = "migration does not have rollback SQL";
         ops_run_judge(run);
         op_finish(run->op, 0);

@@ -1,10 +1,21 @@
 #include "api/ops_runs.h"
 
+#include <string.h>
+
 #include "api/ops_request.h"
 
 enum {
     RUNS_READS_MAX = 20, /* for one page */
 };
+
+/* 12 and 16 hex digits with a dash between them, as migrate/run_start.c makes them. */
+bool ops_runs_is_id(const char *text)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    return strspn(text, digits) == 12 && text[12] == '-' && strspn(text + 13, digits) == 16 &&
+           text[29] == '\0';
+}
 
 /* A row may be older than what is known here. */
 static void runs_refresh(const struct ops *ops, struct store_run *row)

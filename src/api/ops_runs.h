@@ -10,6 +10,9 @@ enum {
     OPS_RUNS_MAX = 500,
 };
 
+/* Whether the text can be the ID of a run. */
+bool ops_runs_is_id(const char *text);
+
 /* Runs of the connections that the grant sees, newest first; a page of `limit` (1 to OPS_RUNS_MAX),
  * or less where few of very many are seen. ERR_INVALID for a status or kind that there is not,
  * ERR_FORBIDDEN for a connection that is not seen. Filter and grant are borrowed until done. */

@@ -16,7 +16,8 @@ ROUTES = [
     ("POST", "/api/v1/migrations/x/rollback"), ("GET", "/api/v1/migrations/executions/recent"),
     ("GET", "/api/v1/migrations/skipped/recent"),
 ]
-OPEN_ROUTES = ["/health", "/api/v1/health", "/api/v1/openapi.json", "/api/v1/openapi.yaml", "/readyz"]
+OPEN_ROUTES = ["/health", "/api/v1/health", "/api/v1/openapi.json", "/api/v1/openapi.yaml", "/readyz",
+               "/api/v1/migration.proto"]
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def ask_for_tokens(api, client):
 
 def ask_probes(api, client):
     for path in ("/health", "/api/v1/health", "/livez", "/readyz", "/metrics", "/api/v1/openapi.json",
-                 "/api/v1/openapi.yaml"):
+                 "/api/v1/openapi.yaml", "/api/v1/migration.proto"):
         api.get(client, path)
 
 
@@ -344,6 +344,24 @@ def ask_while_a_run_is_held(api, pair, tree, postgres, database):
     api.get(here, path)
 
 
+def ask_to_resolve(api, client, tree, postgres, database):
+    """A statement that fails behind a commit of its own may have taken effect in part."""
+    postgres.query(database, "CREATE PROCEDURE public.half() LANGUAGE plpgsql AS $$ BEGIN COMMIT;"
+                   " RAISE EXCEPTION 'no more'; END $$")
+    tree.write("postgresql/tenants/20250107120000_half.up.sql", "-- bfm-transaction: off\nCALL public.half();\n")
+    api.post(client, REINDEX)
+    half = "20250107120000_half_postgresql_tenants"
+    api.post(client, UP, 206, body("tenants", target={"version": "20250107120000"}, schemas=["a"]))
+    path = ONE + "/resolve"
+    api.post(client, path % half, 409, {"schema": "a", "as": "applied"})  # it was moved a moment ago
+    postgres.query(database, "UPDATE bfm.journal SET applied_at = now() - interval '1 hour' WHERE migration_id = %s",
+                   (half,))
+    api.post(client, path % half, 400, {"schema": "a", "as": "perhaps"})
+    api.post(client, path % half, 200, {"schema": "a", "as": "applied"})
+    api.post(client, path % half, 404, {"schema": "a", "as": "applied"})
+    api.post(client, path % "nobody", 404, {"schema": "a", "as": "applied"})
+
+
 def ask_a_stream(api, server):
     """All runs, until the server stops: a stream has no end of its own."""
     connection = http.client.HTTPConnection(server.client.host, server.client.port, timeout=60)
@@ -426,6 +444,7 @@ def test_every_answer_of_every_route_is_as_described(make_bfm, tree, env, postgr
     ask_while_a_run_is_held(api, pair, tree, postgres, database)
     ask_undos(api, client)
     ask_for_keys(api, client)
+    ask_to_resolve(api, client, tree, postgres, database)
     api.get(pair[1].client, "/metrics", 404)
     ask_a_stream(api, pair[1])
     ask_a_stopping_server(api, pair[0], tree, postgres, database)

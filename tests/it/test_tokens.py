@@ -30,6 +30,7 @@ NEEDED = {
     ("GET", "/api/v1/migrations/{id}/executions"): ("read",),
     ("GET", "/api/v1/migrations/{id}/skipped"): ("read",),
     ("POST", "/api/v1/migrations/{id}/rollback"): ("rollback",),
+    ("POST", "/api/v1/migrations/{id}/resolve"): ("migrate",),
     ("GET", "/api/v1/plan"): ("read",),
     ("GET", "/api/v1/runs"): ("read",),
     ("GET", "/api/v1/runs/{id}"): ("read",),
@@ -46,6 +47,7 @@ NEEDED = {
     ("GET", "/readyz"): OPEN,
     ("GET", "/api/v1/openapi.json"): OPEN,
     ("GET", "/api/v1/openapi.yaml"): OPEN,
+    ("GET", "/api/v1/migration.proto"): OPEN,
 }
 
 

@@ -1,0 +1,193 @@
+#include <string.h>
+
+#include "api/rpc.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+
+/* Protocol Buffers, as far as protobuf-c does not do it itself (Encoding, "Message Structure"). */
+
+enum {
+    WIRE_VARINT = 0,
+    WIRE_64 = 1,
+    WIRE_BYTES = 2,
+    WIRE_32 = 5,
+    MESSAGE_DEPTH_MAX = 16,
+};
+
+/* --- what comes --- */
+
+static bool wire_varint(struct wire *wire, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; shift < 64 && wire->at < wire->end; shift += 7) {
+        uint8_t byte = *wire->at++;
+
+        *out |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+static bool wire_take(struct wire *wire, uint64_t len, struct wire *out)
+{
+    if (len > (uint64_t)(wire->end - wire->at))
+        return false;
+    *out = (struct wire){wire->at, wire->at + len};
+    wire->at = out->end;
+    return true;
+}
+
+bool wire_next(struct wire *wire, struct wire_field *out)
+{
+    uint64_t tag, value;
+
+    *out = (struct wire_field){0};
+    if (wire->at == wire->end || !wire_varint(wire, &tag) || tag >> 3 > UINT32_MAX)
+        return false;
+    out->number = (unsigned)(tag >> 3);
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return wire_varint(wire, &value);
+    case WIRE_64:
+        return wire_take(wire, 8, &out->bytes);
+    case WIRE_32:
+        return wire_take(wire, 4, &out->bytes);
+    case WIRE_BYTES:
+        out->has_length = true;
+        return wire_varint(wire, &value) && wire_take(wire, value, &out->bytes);
+    default:
+        return false;
+    }
+}
+
+static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire, int depth,
+                      struct err *err);
+
+static int wire_check_bytes(const ProtobufCFieldDescriptor *field, struct wire wire, int depth,
+                            struct err *err)
+{
+    size_t len = (size_t)(wire.end - wire.at);
+
+    if (field == NULL)
+        return 0;
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+        return wire_check(field->descriptor, wire, depth + 1, err);
+    if (field->type != PROTOBUF_C_TYPE_STRING)
+        return 0;
+    if (memchr(wire.at, '\0', len) != NULL)
+        return err_set(err, ERR_INVALID, "field \"%s\" has a NUL character in it", field->name);
+    if (!utf8_is_valid((const char *)wire.at, len))
+        return err_set(err, ERR_INVALID, "field \"%s\" is not valid UTF-8", field->name);
+    return 0;
+}
+
+/* protobuf-c takes strings as they are, and they would end at a NUL. */
+static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire, int depth,
+                      struct err *err)
+{
+    int rc = depth < MESSAGE_DEPTH_MAX ? 0 : ERR_INVALID;
+    struct wire_field field;
+
+    while (rc == 0 && wire_next(&wire, &field))
+        if (field.has_length)
+            rc = wire_check_bytes(protobuf_c_message_descriptor_get_field(descriptor, field.number),
+                                  field.bytes, depth, err);
+    if (rc == 0 && (wire.at < wire.end || field.number != 0))
+        rc = ERR_INVALID;
+    if (rc != 0 && err->code == 0)
+        err_set(err, rc, "the message is no %s", descriptor->name);
+    return rc;
+}
+
+static void *message_alloc(void *arg, size_t size)
+{
+    return arena_alloc(arg, size);
+}
+
+static void message_free(void *arg, void *ptr)
+{
+    (void)arg; /* goes with the arena */
+    (void)ptr;
+}
+
+int rpc_read(const ProtobufCMessageDescriptor *descriptor, const void *data, size_t len,
+             struct arena *arena, ProtobufCMessage **out, struct err *err)
+{
+    ProtobufCAllocator allocator = {
+        .alloc = message_alloc, .free = message_free, .allocator_data = arena};
+    struct wire wire = {data, (const uint8_t *)data + len};
+    int rc;
+
+    err_clear(err);
+    rc = wire_check(descriptor, wire, 0, err);
+    if (rc != 0)
+        return rc;
+    *out = protobuf_c_message_unpack(descriptor, &allocator, len, data);
+    return *out != NULL ? 0 : err_set(err, ERR_INVALID, "the message is no %s", descriptor->name);
+}
+
+/* --- what goes --- */
+
+struct message_buffer {
+    ProtobufCBuffer base;
+    struct buf *out;
+};
+
+static void message_append(ProtobufCBuffer *buffer, size_t len, const uint8_t *data)
+{
+    buf_append(container_of(buffer, struct message_buffer, base)->out, data, len);
+}
+
+int rpc_put(struct buf *out, const ProtobufCMessage *message)
+{
+    struct message_buffer buffer = {.base.append = message_append, .out = out};
+
+    protobuf_c_message_pack_to_buffer(message, &buffer.base);
+    return out->rc;
+}
+
+static void put_varint(struct buf *out, uint64_t value)
+{
+    while (value >= 0x80) {
+        buf_putc(out, (char)(value | 0x80));
+        value >>= 7;
+    }
+    buf_putc(out, (char)value);
+}
+
+int rpc_put_message(struct buf *out, unsigned field, const ProtobufCMessage *message)
+{
+    put_varint(out, field << 3 | WIRE_BYTES);
+    put_varint(out, protobuf_c_message_get_packed_size(message));
+    return rpc_put(out, message);
+}
+
+int rpc_put_bytes(struct buf *out, unsigned field, const void *data, size_t len)
+{
+    put_varint(out, field << 3 | WIRE_BYTES);
+    put_varint(out, len);
+    return buf_append(out, data, len);
+}
+
+int rpc_put_string(struct buf *out, unsigned field, const char *text)
+{
+    return rpc_put_bytes(out, field, text, strlen(text));
+}
+
+int rpc_put_int(struct buf *out, unsigned field, int64_t value)
+{
+    if (value == 0)
+        return out->rc;
+    put_varint(out, field << 3 | WIRE_VARINT);
+    put_varint(out, (uint64_t)value);
+    return out->rc;
+}
+
+char *rpc_time(int64_t wall_us, char out[RPC_TIME_SIZE])
+{
+    out[0] = '\0';
+    if (wall_us != 0)
+        clock_format(wall_us, out);
+    return out;
+}
