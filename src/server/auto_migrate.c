@@ -59,23 +59,15 @@ static bool auto_is_listed(const char *list, const char *name)
     return false;
 }
 
-static bool auto_has_address(const struct config_connection *connection)
-{
-    if (connection->kind == BACKEND_ETCD && config_extra(connection, "ENDPOINTS") != NULL)
-        return true;
-    return connection->host != NULL;
-}
-
 static const struct engine_target *auto_target(const struct auto_migrate *a, size_t at)
 {
     const struct config_connection *connection = &a->config->connections[at];
     const struct engine_target *target;
 
-    if (!auto_is_listed(a->config->auto_migrate_connections, connection->name) ||
-        !auto_has_address(connection))
+    if (!auto_is_listed(a->config->auto_migrate_connections, connection->name))
         return NULL;
     target = engine_target(a->ops.engine, connection->name);
-    return target != NULL && target->backend != NULL ? target : NULL;
+    return target != NULL && target->backend != NULL ? target : NULL; /* one with an address */
 }
 
 /* --- a round --- */

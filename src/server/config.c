@@ -35,6 +35,10 @@ static void config_read_http(struct config_reader *reader)
     config->grpc_port = (unsigned)config_number(reader, "BFM_GRPC_PORT", 1, 65535, 9090);
     if (config->grpc_port == config->http_port)
         config_error(reader, "BFM_GRPC_PORT: expected another port than BFM_HTTP_PORT");
+    config->grpc_open = !config_switch(reader, "BFM_GRPC_AUTH", true);
+    if (config->grpc_open)
+        config_warn(reader, "BFM_GRPC_AUTH: everybody who reaches BFM_GRPC_PORT may run and undo "
+                            "migrations without a token");
     config->api_token = config_required_secret(reader, "BFM_API_TOKEN", "a token; it is required");
 }
 
@@ -86,22 +90,37 @@ static void config_read_frontend(struct config_reader *reader)
                             "given the API token");
 }
 
+static void config_read_state_schema(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    bool mysql = config->state == CONFIG_STATE_MYSQL;
+    struct err err = {0};
+
+    config->state_schema = config_text(reader, "BFM_STATE_SCHEMA", "public");
+    if (config->state_schema == NULL)
+        return;
+    if (ids_check_schema(config->state_schema, mysql ? BACKEND_MYSQL : BACKEND_POSTGRESQL, &err) !=
+        0)
+        config_error(reader, "BFM_STATE_SCHEMA: expected a schema name: %s", err_text(&err));
+    if (mysql && strcmp(config->state_schema, "public") != 0)
+        config->state_database = config->state_schema;
+}
+
 static void config_read_state_address(struct config_reader *reader)
 {
     static const char *const modes[] = {"disable", "prefer", "require", "verify-ca", "verify-full"};
     struct config *config = reader->config;
-    struct err err = {0};
+    bool mysql = config->state == CONFIG_STATE_MYSQL;
 
     config->state_host = config_text(reader, "BFM_STATE_DB_HOST", "localhost");
-    config->state_port = config_port(reader, "BFM_STATE_DB_PORT", "5432");
-    config->state_username = config_text(reader, "BFM_STATE_DB_USERNAME", "postgres");
+    config->state_port = config_port(reader, "BFM_STATE_DB_PORT", mysql ? "3306" : "5432");
+    config->state_username =
+        config_text(reader, "BFM_STATE_DB_USERNAME", mysql ? "root" : "postgres");
     config->state_database = config_text(reader, "BFM_STATE_DB_NAME", "migration_state");
-    config->state_schema = config_text(reader, "BFM_STATE_SCHEMA", "public");
     config->state_sslmode =
         config_choice(reader, "BFM_STATE_DB_SSLMODE", modes, ARRAY_SIZE(modes), "prefer");
-    if (config->state_schema != NULL &&
-        ids_check_schema(config->state_schema, BACKEND_POSTGRESQL, &err) != 0)
-        config_error(reader, "BFM_STATE_SCHEMA: expected a schema name of 1 to 63 bytes");
+    config->state_tls_ca = config_text(reader, "BFM_STATE_DB_TLS_CA", NULL);
+    config_read_state_schema(reader);
 }
 
 /* They need a session that stays the same. */
@@ -121,6 +140,8 @@ static bool config_read_state_kind(struct config_reader *reader)
         enum config_state state;
     } kinds[] = {{"postgresql", CONFIG_STATE_POSTGRESQL},
                  {"postgres", CONFIG_STATE_POSTGRESQL},
+                 {"mysql", CONFIG_STATE_MYSQL},
+                 {"mariadb", CONFIG_STATE_MYSQL},
                  {"sqlite", CONFIG_STATE_SQLITE}};
     const char *kind = config_trim(reader, config_text(reader, "BFM_STATE_BACKEND", "postgresql"));
 
@@ -129,8 +150,7 @@ static bool config_read_state_kind(struct config_reader *reader)
             reader->config->state = kinds[i].state;
             return true;
         }
-    config_error(reader,
-                 "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built in yet");
+    config_error(reader, "BFM_STATE_BACKEND: expected postgresql, mysql or sqlite");
     return false;
 }
 
@@ -142,7 +162,7 @@ static void config_read_state(struct config_reader *reader)
     config->state_db_path = config_text(reader, "BFM_STATE_DB_PATH", "bfm-state.db");
     config_read_state_address(reader);
     config_read_state_locks(reader);
-    if (known && config->state == CONFIG_STATE_POSTGRESQL)
+    if (known && config->state != CONFIG_STATE_SQLITE)
         config->state_password =
             config_required_secret(reader, "BFM_STATE_DB_PASSWORD",
                                    "a password; it is required unless BFM_STATE_BACKEND is sqlite");
@@ -277,6 +297,7 @@ int config_check_paths(struct config *config)
     if (config->errors.count == 0 && config->state == CONFIG_STATE_SQLITE)
         config_check_state_file(&reader, config->state_db_path);
     config_check_tokens_file(&reader);
+    config_check_target_files(&reader);
     if (reader.rc != 0)
         return reader.rc;
     return config->errors.count > 0 ? ERR_INVALID : 0;

@@ -18,6 +18,7 @@
 enum config_state {
     CONFIG_STATE_POSTGRESQL,
     CONFIG_STATE_SQLITE,
+    CONFIG_STATE_MYSQL,
 };
 
 /* One connection (bfm-api.md §1.1). */
@@ -39,12 +40,25 @@ struct config_connection {
     const char *database;    /* NULL: not given */
     const char *schema;      /* NULL: not given */
     unsigned max_open_conns; /* at least 1 */
-    /* postgresql */
+    uint64_t connect_timeout_ms;
+    /* postgresql, mysql */
     const char *sslmode;
     const char *journal_schema;
-    bool create_schema;
     uint64_t lock_timeout_ms;
-    uint64_t connect_timeout_ms;
+    bool create_schema; /* greptimedb, too */
+    /* etcd, greptimedb; of mysql only the first file */
+    const char *tls_ca, *tls_cert, *tls_key; /* NULL: not given */
+    bool tls;                                /* without a scheme: https */
+    bool tls_insecure;
+    /* etcd */
+    const char *endpoints;    /* NULL: neither they nor a host are given */
+    const char *prefix_key;   /* of every key; ends in one '/' */
+    const char *reserved_key; /* of what BfM keeps beside those */
+    uint64_t timeout_ms;
+    unsigned max_txn_ops;
+    size_t max_request;
+    /* greptimedb */
+    uint64_t statement_timeout_ms;
     /* whatever else begins with the prefix */
     struct config_extra *extras;
     size_t extra_count;
@@ -76,6 +90,7 @@ struct config {
     uint64_t http_request_timeout_ms;
     size_t http_max_connections;
     unsigned grpc_port;
+    bool grpc_open; /* BFM_GRPC_AUTH=off: calls need no token */
     const char *api_token;
     const char *tokens_path;  /* BFM_API_TOKENS_FILE; NULL: none */
     struct token_set *tokens; /* with api_token; a reference. NULL after an error */
@@ -89,8 +104,9 @@ struct config {
     enum config_state state;
     const char *state_db_path; /* sqlite */
     const char *state_host, *state_port, *state_username, *state_password, *state_database;
-    const char *state_schema, *state_sslmode;
-    bool state_advisory_locks; /* postgresql: BFM_STATE_ADVISORY_LOCKS */
+    const char *state_schema, *state_sslmode; /* of mysql the database is what the schema names */
+    const char *state_tls_ca;                 /* mysql: NULL: the system's */
+    bool state_advisory_locks;                /* postgresql: BFM_STATE_ADVISORY_LOCKS */
 
     const char *sfm_path; /* NULL: the scripts in the program */
     enum log_level log_level;
@@ -129,6 +145,9 @@ void config_free(struct config *config);
 /* Looks whether the folders named exist, and the state file can be opened; adds errors as above,
  * and a warning for the latter, which names the path. */
 int config_check_paths(struct config *config);
+
+/* How many servers it names: each has connections of its own. */
+size_t config_peers(const struct config_connection *connection);
 
 /* What an extra setting is, by its key in upper case; NULL if it is not given. */
 const char *config_extra(const struct config_connection *connection, const char *key);

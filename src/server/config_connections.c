@@ -57,9 +57,10 @@ static void config_declare_connection(struct config_reader *reader, const struct
         return;
     connection.foreign = !backend_kind_parse(var->value, &connection.kind);
     if (connection.foreign)
-        config_warn(reader,
-                    "%s: not a backend (postgresql, greptimedb, etcd); the variable is ignored",
-                    var->name);
+        config_warn(
+            reader,
+            "%s: not a backend (postgresql, greptimedb, etcd, mysql); the variable is ignored",
+            var->name);
     other = config_find_connection(config, connection.name);
     if (other == NULL)
         config->connections[config->connection_count++] = connection;
@@ -157,8 +158,7 @@ static void config_add_extra(struct config_reader *reader, struct config_connect
     }
     if (key == NULL || extra.value == NULL)
         return;
-    if (connection->kind == BACKEND_POSTGRESQL)
-        config_check_key(reader, connection, var, key, true);
+    config_check_key(reader, connection, var, key, true);
     extra.key = key;
     other = config_find_extra(connection, key);
     if (other != NULL)
@@ -188,7 +188,7 @@ static void config_collect_extras(struct config_reader *reader)
             continue;
         if (!config_is_setting(var->name + strlen(owner->prefix)))
             config_add_extra(reader, owner, var);
-        else if (owner->kind == BACKEND_POSTGRESQL)
+        else
             config_check_key(reader, owner, var, var->name + strlen(owner->prefix), false);
     }
 }
@@ -223,10 +223,23 @@ static const char *config_default_port(enum backend_kind kind)
         return "4000";
     case BACKEND_ETCD:
         return "2379";
+    case BACKEND_MYSQL:
+        return "3306";
     case BACKEND_KINDS:
         break;
     }
     return NULL;
+}
+
+/* A URL in a host's place would not be found, and may have a password in it. */
+static void config_check_host(struct config_reader *reader,
+                              const struct config_connection *connection)
+{
+    const char *host = connection->host;
+
+    if (host != NULL && (strchr(host, '@') != NULL || strstr(host, "://") != NULL))
+        config_error(reader, "%sDB_HOST: expected a name or an address, not a URL",
+                     connection->prefix);
 }
 
 static void config_read_address(struct config_reader *reader, struct config_connection *connection)
@@ -242,11 +255,11 @@ static void config_read_address(struct config_reader *reader, struct config_conn
         connection->port = config_port(reader, name, connection->port);
     if (config_own_name(reader, connection, "DB_PASSWORD", name) != NULL)
         connection->password = config_secret(reader, name);
+    config_check_host(reader, connection);
 }
 
-static void config_check_schema(struct config_reader *reader,
-                                const struct config_connection *connection, const char *key,
-                                const char *schema)
+void config_check_schema(struct config_reader *reader, const struct config_connection *connection,
+                         const char *key, const char *schema)
 {
     struct err err = {0};
 
@@ -255,32 +268,11 @@ static void config_check_schema(struct config_reader *reader,
                      err_text(&err));
 }
 
-/* Extras may be spelt in any case, so they are read under the name they have in the environment. */
-static const char *config_extra_variable(const struct config_connection *connection,
-                                         const char *key)
+const char *config_extra_variable(const struct config_connection *connection, const char *key)
 {
     const struct config_extra *extra = config_find_extra(connection, key);
 
     return extra != NULL ? extra->variable : "";
-}
-
-static void config_read_postgresql(struct config_reader *reader,
-                                   struct config_connection *connection)
-{
-    static const char *const modes[] = {"disable", "prefer", "require", "verify-ca", "verify-full"};
-    const char *journal = config_extra(connection, "JOURNAL_SCHEMA");
-
-    connection->sslmode = config_choice(reader, config_extra_variable(connection, "SSLMODE"), modes,
-                                        ARRAY_SIZE(modes), "prefer");
-    connection->journal_schema = journal != NULL ? journal : "bfm";
-    config_check_schema(reader, connection, "JOURNAL_SCHEMA", journal);
-    connection->create_schema =
-        config_switch(reader, config_extra_variable(connection, "CREATE_SCHEMA"), true);
-    connection->lock_timeout_ms =
-        config_duration(reader, config_extra_variable(connection, "LOCK_TIMEOUT"), 1, 5000);
-    connection->connect_timeout_ms =
-        config_duration(reader, config_extra_variable(connection, "CONNECT_TIMEOUT"), 1,
-                        reader->config->connect_timeout_ms);
 }
 
 static void config_read_connection(struct config_reader *reader,
@@ -291,15 +283,10 @@ static void config_read_connection(struct config_reader *reader,
     connection->max_open_conns =
         (unsigned)config_number(reader, config_extra_variable(connection, "MAX_OPEN_CONNS"), 1,
                                 10000, reader->config->pool.max_open_conns);
-    if (connection->kind == BACKEND_POSTGRESQL) {
-        config_read_postgresql(reader, connection);
-        if (connection->host == NULL)
-            config_warn(reader, "%sDB_HOST: not given; nothing can run on connection %s",
-                        connection->prefix, connection->name);
-    } else {
-        config_warn(reader, "%sBACKEND: %s targets are not built into this version",
-                    connection->prefix, backend_kind_name(connection->kind));
-    }
+    connection->connect_timeout_ms =
+        config_duration(reader, config_extra_variable(connection, "CONNECT_TIMEOUT"), 1,
+                        reader->config->connect_timeout_ms);
+    config_read_target(reader, connection);
 }
 
 static int config_compare_connections(const void *a, const void *b)
@@ -344,4 +331,5 @@ void config_read_connections(struct config_reader *reader)
         if (!config->connections[i].foreign)
             config_read_connection(reader, &config->connections[i]);
     config_drop_foreign(config);
+    config_check_prefixes(reader);
 }

@@ -64,21 +64,7 @@ static void config_read_queue(struct config_reader *reader)
                             "are run at once");
 }
 
-static void config_read_grpc(struct config_reader *reader)
-{
-    const char *auth = config_raw(reader, "BFM_GRPC_AUTH");
-    bool on = config_switch(reader, "BFM_GRPC_AUTH", true);
-
-    if (config_raw(reader, "BFM_GRPC_PORT") != NULL)
-        config_warn(reader, "BFM_GRPC_PORT: gRPC is not built into this version; nothing listens "
-                            "on this port");
-    if (auth != NULL && !on)
-        config_warn(reader, "BFM_GRPC_AUTH: gRPC is not built into this version; the setting has "
-                            "no effect");
-}
-
 void config_read_later(struct config_reader *reader)
 {
-    config_read_grpc(reader);
     config_read_queue(reader);
 }

@@ -57,13 +57,23 @@ bool config_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
 const char *config_trim(struct config_reader *reader, const char *text);
 
 /* Warn about names that are most likely misspelt: those of the server, and what is behind the
- * prefix of a postgresql connection; `is_extra` as bfm-api.md §1.1, with `key` in upper case. */
+ * prefix of a connection; `is_extra` as bfm-api.md §1.1, with `key` in upper case. */
 void config_check_names(struct config_reader *reader);
 void config_check_key(struct config_reader *reader, const struct config_connection *connection,
                       const struct env_var *var, const char *key, bool is_extra);
 
+/* The name that an extra setting has in the environment, as it may be spelt in any case; "" if it
+ * is not given. */
+const char *config_extra_variable(const struct config_connection *connection, const char *key);
+/* Adds an error unless `schema` (NULL: fine) can be one there. */
+void config_check_schema(struct config_reader *reader, const struct config_connection *connection,
+                         const char *key, const char *schema);
+
 /* The parts, each in a file of its own. */
 void config_read_connections(struct config_reader *reader);
+void config_read_target(struct config_reader *reader, struct config_connection *connection);
+void config_check_prefixes(struct config_reader *reader);
+void config_check_target_files(struct config_reader *reader);
 void config_read_auto_migrate(struct config_reader *reader);
 void config_read_later(struct config_reader *reader);
 void config_read_metrics(struct config_reader *reader);

@@ -7,10 +7,56 @@ static const char *config_or(const char *text, const char *otherwise)
     return text != NULL ? text : otherwise;
 }
 
+static const char *config_on_off(bool on)
+{
+    return on ? "on" : "off";
+}
+
+static void config_put_tls(const struct config_connection *connection, struct buf *out)
+{
+    if (!connection->tls && connection->tls_ca == NULL)
+        return;
+    buf_printf(out, ", TLS%s", connection->tls_cert != NULL ? " with a client certificate" : "");
+    if (connection->tls_insecure)
+        buf_puts(out, " with any certificate of the server");
+}
+
+/* What only some kinds have. */
+static void config_put_kind(const struct config_connection *connection, struct buf *out)
+{
+    switch (connection->kind) {
+    case BACKEND_POSTGRESQL:
+    case BACKEND_MYSQL:
+        buf_printf(out,
+                   ", sslmode %s, journal schema %s, create schema %s, lock timeout %" PRIu64 " ms",
+                   connection->sslmode, connection->journal_schema,
+                   config_on_off(connection->create_schema), connection->lock_timeout_ms);
+        return;
+    case BACKEND_GREPTIMEDB:
+        config_put_tls(connection, out);
+        buf_printf(out, ", create schema %s, statement timeout %" PRIu64 " ms",
+                   config_on_off(connection->create_schema), connection->statement_timeout_ms);
+        return;
+    case BACKEND_ETCD:
+        config_put_tls(connection, out);
+        buf_printf(out,
+                   ", prefix %s, timeout %" PRIu64 " ms, at most %u operations and %zu bytes a "
+                   "transaction",
+                   connection->prefix_key, connection->timeout_ms, connection->max_txn_ops,
+                   connection->max_request);
+        return;
+    case BACKEND_KINDS:
+        return;
+    }
+}
+
 static void config_put_connection(const struct config_connection *connection, struct buf *out)
 {
-    buf_printf(out, "  %s: %s at %s:%s", connection->name, backend_kind_name(connection->kind),
-               config_or(connection->host, "(no host)"), connection->port);
+    buf_printf(out, "  %s: %s at ", connection->name, backend_kind_name(connection->kind));
+    if (connection->kind == BACKEND_ETCD)
+        buf_puts(out, config_or(connection->endpoints, "(no endpoints)"));
+    else
+        buf_printf(out, "%s:%s", config_or(connection->host, "(no host)"), connection->port);
     if (connection->database != NULL)
         buf_printf(out, ", database %s", connection->database);
     if (connection->username != NULL)
@@ -19,24 +65,31 @@ static void config_put_connection(const struct config_connection *connection, st
         buf_puts(out, ", password set");
     if (connection->schema != NULL)
         buf_printf(out, ", schema %s", connection->schema);
-    if (connection->kind == BACKEND_POSTGRESQL)
-        buf_printf(out,
-                   ", sslmode %s, journal schema %s, create schema %s, lock timeout %" PRIu64 " ms",
-                   connection->sslmode, connection->journal_schema,
-                   connection->create_schema ? "on" : "off", connection->lock_timeout_ms);
-    buf_printf(out, ", at most %u connections\n", connection->max_open_conns);
+    config_put_kind(connection, out);
+    buf_printf(out, ", at most %u connections%s\n", connection->max_open_conns,
+               connection->kind == BACKEND_ETCD ? " an endpoint" : "");
+}
+
+static void config_put_state(const struct config *config, struct buf *out)
+{
+    if (config->state == CONFIG_STATE_SQLITE) {
+        buf_printf(out, "state: sqlite, file %s\n", config->state_db_path);
+        return;
+    }
+    buf_printf(out, "state: %s at %s:%s, database %s, user %s",
+               config->state == CONFIG_STATE_MYSQL ? "mysql" : "postgresql", config->state_host,
+               config->state_port, config->state_database, config->state_username);
+    if (config->state == CONFIG_STATE_POSTGRESQL)
+        buf_printf(out, ", schema %s", config->state_schema);
+    buf_printf(out, ", sslmode %s\n", config->state_sslmode);
 }
 
 int config_summarize(const struct config *config, struct buf *out)
 {
-    buf_printf(out, "listen: %s port %u\n", config_or(config->http_host, "all interfaces"),
-               config->http_port);
-    if (config->state == CONFIG_STATE_SQLITE)
-        buf_printf(out, "state: sqlite, file %s\n", config->state_db_path);
-    else
-        buf_printf(out, "state: postgresql at %s:%s, database %s, user %s, schema %s, sslmode %s\n",
-                   config->state_host, config->state_port, config->state_database,
-                   config->state_username, config->state_schema, config->state_sslmode);
+    buf_printf(out, "listen: %s port %u, gRPC port %u\n",
+               config_or(config->http_host, "all interfaces"), config->http_port,
+               config->grpc_port);
+    config_put_state(config, out);
     buf_printf(out, "migrations: %s\n",
                config_or(config->sfm_path, "the ones built into the program"));
     if (config->tokens_path != NULL)

@@ -73,6 +73,7 @@ static const char *const known_variables[] = {
     "BFM_STATE_DB_PATH",
     "BFM_STATE_DB_PORT",
     "BFM_STATE_DB_SSLMODE",
+    "BFM_STATE_DB_TLS_CA",
     "BFM_STATE_DB_USERNAME",
     "BFM_STATE_SCHEMA",
     "BFM_STATE_WAIT",
@@ -83,13 +84,45 @@ static const char *const known_variables[] = {
     "BFM_URL",
 };
 
-/* Below a connection's prefix; of extras in any case, of the others in this one. */
-static const char *const known_addresses[] = {
-    "DB_HOST", "DB_NAME", "DB_PASSWORD", "DB_PASSWORD_FILE", "DB_PORT", "DB_USERNAME", "SCHEMA",
+/* Below a connection's prefix, and for which kinds; of extras in any case, of the others in this
+ * one. */
+#define KIND(name) (1U << BACKEND_##name)
+enum {
+    KIND_SQL = KIND(POSTGRESQL) | KIND(MYSQL),
+    KIND_HTTP = KIND(GREPTIMEDB) | KIND(ETCD),
+    KIND_ALL = KIND_SQL | KIND_HTTP,
 };
-static const char *const known_extras[] = {
-    "CONNECT_TIMEOUT", "CREATE_SCHEMA",  "JOURNAL_SCHEMA",
-    "LOCK_TIMEOUT",    "MAX_OPEN_CONNS", "SSLMODE",
+
+static const struct known_key {
+    const char *name;
+    bool extra;
+    unsigned kinds;
+} known_keys[] = {
+    {"DB_HOST", false, KIND_ALL},
+    {"DB_NAME", false, KIND_SQL | KIND(GREPTIMEDB)},
+    {"DB_PASSWORD", false, KIND_ALL},
+    {"DB_PASSWORD_FILE", false, KIND_ALL},
+    {"DB_PORT", false, KIND_ALL},
+    {"DB_USERNAME", false, KIND_ALL},
+    {"SCHEMA", false, KIND_ALL},
+    {"CONNECT_TIMEOUT", true, KIND_ALL},
+    {"CREATE_SCHEMA", true, KIND_SQL | KIND(GREPTIMEDB)},
+    {"ENDPOINTS", true, KIND(ETCD)},
+    {"JOURNAL_SCHEMA", true, KIND_SQL},
+    {"LOCK_TIMEOUT", true, KIND_SQL},
+    {"MAX_OPEN_CONNS", true, KIND_ALL},
+    {"MAX_REQUEST_BYTES", true, KIND(ETCD)},
+    {"MAX_TXN_OPS", true, KIND(ETCD)},
+    {"PREFIX", true, KIND(ETCD)},
+    {"SSL", true, KIND_HTTP},
+    {"SSLMODE", true, KIND_SQL},
+    {"STATEMENT_TIMEOUT", true, KIND(GREPTIMEDB)},
+    {"TIMEOUT", true, KIND(ETCD)},
+    {"TLS", true, KIND_HTTP},
+    {"TLS_CA", true, KIND_HTTP | KIND(MYSQL)},
+    {"TLS_CERT", true, KIND_HTTP},
+    {"TLS_INSECURE", true, KIND_HTTP},
+    {"TLS_KEY", true, KIND_HTTP},
 };
 
 static size_t unknown_min(size_t a, size_t b)
@@ -167,24 +200,44 @@ static void unknown_check_variable(struct config_reader *reader, const struct en
         config_warn(reader, "%s: not a variable of BfM; it has no effect", var->name);
 }
 
+static bool unknown_is_key(const struct known_key *known, enum backend_kind kind)
+{
+    return (known->kinds & 1U << kind) != 0;
+}
+
+/* Whether it is one; else the name that it was most likely meant to be, or NULL. */
+static bool unknown_find_key(enum backend_kind kind, const char *key, bool is_extra,
+                             const char **nearest)
+{
+    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+
+    *nearest = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(known_keys); i++) {
+        const struct known_key *known = &known_keys[i];
+
+        if (!unknown_is_key(known, kind))
+            continue;
+        if (known->extra == is_extra && strcmp(known->name, key) == 0)
+            return true;
+        *nearest = unknown_nearest(key, &known->name, 1, *nearest, &best);
+    }
+    return false;
+}
+
 void config_check_key(struct config_reader *reader, const struct config_connection *connection,
                       const struct env_var *var, const char *key, bool is_extra)
 {
-    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+    const char *article = connection->kind == BACKEND_ETCD ? "an" : "a";
     const char *nearest;
 
-    if (unknown_is_service_link(var) ||
-        (is_extra ? unknown_is_listed(key, known_extras, ARRAY_SIZE(known_extras))
-                  : unknown_is_listed(key, known_addresses, ARRAY_SIZE(known_addresses))))
+    if (unknown_is_service_link(var) || unknown_find_key(connection->kind, key, is_extra, &nearest))
         return;
-    nearest = unknown_nearest(key, known_addresses, ARRAY_SIZE(known_addresses), NULL, &best);
-    nearest = unknown_nearest(key, known_extras, ARRAY_SIZE(known_extras), nearest, &best);
     if (nearest != NULL)
-        config_warn(reader, "%s: not a setting of a %s connection; did you mean %s%s?", var->name,
-                    backend_kind_name(connection->kind), connection->prefix, nearest);
+        config_warn(reader, "%s: not a setting of %s %s connection; did you mean %s%s?", var->name,
+                    article, backend_kind_name(connection->kind), connection->prefix, nearest);
     else
-        config_warn(reader, "%s: not a setting of a %s connection; it has no effect", var->name,
-                    backend_kind_name(connection->kind));
+        config_warn(reader, "%s: not a setting of %s %s connection; it has no effect", var->name,
+                    article, backend_kind_name(connection->kind));
 }
 
 void config_check_names(struct config_reader *reader)

@@ -15,8 +15,8 @@
  * DRAINING: no new connections and runs; runs stop behind the step they are at, requests under way
  *   get their answers. A second signal, or BFM_SHUTDOWN_TIMEOUT, cancels the statements that run;
  *   what became of them is still recorded. Connections left when no run is any more are cut off.
- * CLOSING: targets and state database; the migrations are freed.
- * FLUSHING: the log.
+ * CLOSING: targets, then what they stood on: the state database, which keeps the ledger of some,
+ * and the HTTP client; the migrations are freed. FLUSHING: the log.
  *
  * Every completion calls ending_advance(). What still waits long after the cancel, on a peer that
  * takes it and says nothing, is given up: the process ends with status 1, and the targets' journals
@@ -61,11 +61,12 @@ static bool ending_is_waiting(const struct server *server)
     case ENDING_SERVING:
         return true;
     case ENDING_DRAINING:
-        return server->http != NULL || server->engine_busy || server->bringup_busy ||
-               server->auto_busy || server->beat_busy || server->catalog != NULL ||
-               server->reload.busy;
+        return server->http != NULL || server->grpc != NULL || server->engine_busy ||
+               server->bringup_busy || server->auto_busy || server->beat_busy ||
+               server->catalog != NULL || server->reload.busy;
     case ENDING_CLOSING:
-        return server->store != NULL || server->retiring || ending_has_open_target(server);
+        return server->store != NULL || server->curl != NULL || server->retiring ||
+               ending_has_open_target(server);
     case ENDING_FLUSHING:
         return server->sink != NULL;
     case ENDING_ENDED:
@@ -78,9 +79,11 @@ static void ending_move(struct server *server, enum ending_state next)
 {
     sm_move(&server->ending, (int)next);
     if (next >= ENDING_CLOSING)
-        assert(server->http == NULL && server->catalog == NULL && !server->bringup_busy);
+        assert(server->http == NULL && server->grpc == NULL && server->catalog == NULL &&
+               !server->bringup_busy);
     if (next >= ENDING_FLUSHING)
-        assert(server->store == NULL && !server->engine_made && server->api == NULL);
+        assert(server->store == NULL && server->curl == NULL && !server->engine_made &&
+               server->api == NULL);
     if (next == ENDING_ENDED)
         assert(server->sink == NULL && server->signals == NULL);
 }
@@ -93,6 +96,15 @@ static void ending_on_http_stopped(struct op *op, int rc)
 
     (void)rc;
     server->http = NULL;
+    ending_advance(server);
+}
+
+static void ending_on_grpc_stopped(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, grpc_op);
+
+    (void)rc;
+    server->grpc = NULL;
     ending_advance(server);
 }
 
@@ -117,11 +129,14 @@ static void ending_on_abort(struct timer *timer)
 {
     struct server *server = container_of(timer, struct server, abort_timer);
 
-    if (server->http == NULL)
-        return;
-    log_write(LOG_WARN, "connections cut off",
-              LOG_INT("connections", http_server_connections(server->http)));
-    http_server_abort(server->http);
+    size_t http = server->http != NULL ? http_server_connections(server->http) : 0;
+    size_t grpc = server->grpc != NULL ? grpc_server_connections(server->grpc) : 0;
+
+    log_write(LOG_WARN, "connections cut off", LOG_INT("connections", http + grpc));
+    if (server->http != NULL)
+        http_server_abort(server->http);
+    if (server->grpc != NULL)
+        grpc_server_abort(server->grpc);
 }
 
 /* Nothing more can be waited for, not even the log's way out. */
@@ -133,8 +148,9 @@ static void ending_on_give_up(struct timer *timer)
     log_write(LOG_FATAL, "given up: something does not end",
               LOG_STR("state", sm_name(&server->ending)), LOG_INT("runs", server->engine_busy),
               LOG_INT("bringup", server->bringup_busy), LOG_INT("http", server->http != NULL),
+              LOG_INT("grpc", server->grpc != NULL),
               LOG_INT("targets", ending_has_open_target(server)),
-              LOG_INT("store", server->store != NULL));
+              LOG_INT("store", server->store != NULL), LOG_INT("curl", server->curl != NULL));
     fflush(stdout);
     _exit(EXIT_FAILURE);
 }
@@ -175,6 +191,10 @@ static void ending_drain(struct server *server)
     if (server->http != NULL) {
         op_init(&server->http_op, ending_on_http_stopped);
         http_server_stop(server->http, &server->http_op);
+    }
+    if (server->grpc != NULL) {
+        op_init(&server->grpc_op, ending_on_grpc_stopped);
+        grpc_server_stop(server->grpc, &server->grpc_op);
     }
     if (server->engine_made) {
         server->engine_busy = true;
@@ -251,6 +271,15 @@ static void ending_on_store_closed(struct op *op, int rc)
     ending_advance(server);
 }
 
+static void ending_on_curl_closed(struct op *op, int rc)
+{
+    struct server *server = container_of(op, struct server, curl_op);
+
+    (void)rc;
+    server->curl = NULL;
+    ending_advance(server);
+}
+
 static void ending_on_target_closed(struct op *op, int rc)
 {
     struct server_target *target = container_of(op, struct server_target, close_op);
@@ -277,6 +306,17 @@ static void ending_close(struct server *server)
             continue;
         op_init(&target->close_op, ending_on_target_closed);
         target->target.backend->ops->close(target->target.backend, &target->close_op);
+    }
+}
+
+static void ending_close_foundation(struct server *server)
+{
+    if (server->foundation_closing || ending_has_open_target(server))
+        return;
+    server->foundation_closing = true;
+    if (server->curl != NULL) {
+        op_init(&server->curl_op, ending_on_curl_closed);
+        curl_client_close(server->curl, &server->curl_op);
     }
     if (server->store != NULL) {
         op_init(&server->store_op, ending_on_store_closed);
@@ -323,10 +363,12 @@ static void ending_advance(struct server *server)
     if (state == ENDING_DRAINING) {
         ending_close_catalog(server);
         ending_stop_beat(server);
-        if (server->hurried && !server->engine_busy && server->http != NULL &&
-            !server->abort_timer.armed)
+        if (server->hurried && !server->engine_busy &&
+            (server->http != NULL || server->grpc != NULL) && !server->abort_timer.armed)
             sched_start_timer(loop_sched(server->loop), &server->abort_timer, ABORT_AFTER_MS);
     }
+    if (state == ENDING_CLOSING)
+        ending_close_foundation(server);
     if (ending_is_waiting(server))
         return;
     if (state == ENDING_DRAINING)

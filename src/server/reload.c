@@ -2,11 +2,10 @@
 
 #include <string.h>
 
-#include "backend/postgresql.h"
 #include "base/log.h"
 #include "io/work.h"
 #include "server/server_internal.h"
-#include "store/postgresql.h"
+#include "server/targets.h"
 
 static int reload_on_thread(void *arg, struct err *err)
 {
@@ -48,10 +47,9 @@ static int reload_targets(struct server *server, const struct config *before, si
         struct backend *backend = server->targets[i].target.backend;
         const char *password = fresh->connections[i].password;
 
-        if (backend == NULL || fresh->connections[i].kind != BACKEND_POSTGRESQL ||
-            !text_differs(password, before->connections[i].password))
+        if (backend == NULL || !text_differs(password, before->connections[i].password))
             continue;
-        rc = backend_postgresql_set_password(backend, password);
+        rc = targets_set_password(backend, fresh->connections[i].kind, password);
         *changed += rc == 0;
     }
     return rc;
@@ -62,10 +60,10 @@ static int reload_state(struct server *server, const struct config *before, size
     const char *password = server->reload.fresh.state_password;
     int rc;
 
-    if (server->store == NULL || server->config->state != CONFIG_STATE_POSTGRESQL ||
+    if (server->store == NULL || server->config->state == CONFIG_STATE_SQLITE ||
         !text_differs(password, before->state_password))
         return 0;
-    rc = store_postgresql_set_password(server->store, password);
+    rc = stores_set_password(server, password);
     *changed += rc == 0;
     return rc;
 }

@@ -17,10 +17,6 @@ enum {
     LOG_QUEUE_MAX = 4 * 1024 * 1024,
     SPARE_FILES = 128, /* beside connections: files, cancel requests, the loop's own */
     CLIENTS_MIN = 16,
-    MAX_HEADERS = 16 * 1024,
-    IDLE_TIMEOUT_MS = 120 * 1000,
-    WRITE_TIMEOUT_MS = 60 * 1000,
-    WRITE_QUEUE_MAX = 1024 * 1024,
     SETTLE_RETRY_MS = 100,
 };
 
@@ -52,6 +48,18 @@ static bool server_is_stopping(void *arg)
     return ending_has_begun(arg);
 }
 
+static bool server_target(void *arg, size_t at, struct api_target *out)
+{
+    struct server *server = arg;
+    struct server_target *target = &server->targets[at];
+
+    if (at >= server->target_count)
+        return false;
+    target_health_look(&target->health, &target->target, loop_sched(server->loop)->now_ms,
+                       !ending_has_begun(server), out);
+    return true;
+}
+
 static int server_reindex(void *arg, struct op *op, struct api_reindex_result *out)
 {
     struct server *server = arg;
@@ -66,13 +74,13 @@ static int server_reindex(void *arg, struct op *op, struct api_reindex_result *o
 /* How many client connections the open files leave room for, beside those to databases. */
 static size_t server_fit_files(const struct config *config)
 {
-    uint64_t others = SPARE_FILES, allowed = files_raise_limit();
+    uint64_t others = SPARE_FILES + SERVER_GRPC_CONNECTIONS, allowed = files_raise_limit();
     size_t clients = config->http_max_connections;
 
-    if (config->state == CONFIG_STATE_POSTGRESQL)
+    if (config->state != CONFIG_STATE_SQLITE)
         others += config->pool.max_open_conns;
     for (size_t i = 0; i < config->connection_count; i++)
-        others += config->connections[i].max_open_conns;
+        others += config->connections[i].max_open_conns * config_peers(&config->connections[i]);
     if (allowed >= others + clients)
         return clients;
     clients = clients < CLIENTS_MIN ? clients : CLIENTS_MIN;
@@ -160,7 +168,8 @@ static struct api_hooks server_hooks(struct server *server)
                               .reindex = server_reindex,
                               .health = server_health,
                               .state_ready = server_state_ready,
-                              .stopping = server_is_stopping};
+                              .stopping = server_is_stopping,
+                              .target = server_target};
 }
 
 static int server_make_api(struct server *server, struct err *err)
@@ -182,34 +191,12 @@ static int server_make_api(struct server *server, struct err *err)
         .access_log_level = config->access_log_level,
         .metrics = server->metrics.on ? &server->metrics.all : NULL,
         .metrics_open = !config->metrics_auth,
+        .grpc_open = config->grpc_open,
+        .sfm_path = config->sfm_path,
         .hooks = server_hooks(server),
     };
 
     return api_create(&api, &server->api, err);
-}
-
-static int server_listen(struct server *server, struct err *err)
-{
-    const struct config *config = server->config;
-    const struct http_config http = {.host = config->http_host,
-                                     .port = config->http_port,
-                                     .max_body = config->http_max_body,
-                                     .max_headers = MAX_HEADERS,
-                                     .request_timeout_ms = config->http_request_timeout_ms,
-                                     .idle_timeout_ms = IDLE_TIMEOUT_MS,
-                                     .write_timeout_ms = WRITE_TIMEOUT_MS,
-                                     .max_connections = server->max_connections,
-                                     .max_write_queue = WRITE_QUEUE_MAX,
-                                     .keepalive = config->keepalive,
-                                     .begin = api_begin};
-    int rc = http_server_start(server->loop, &http, api_handle, api_access, server->api,
-                               &server->http, err);
-
-    if (rc != 0)
-        return err_prefix(err, "port %u cannot be listened on", config->http_port);
-    log_write(LOG_INFO, "listening", LOG_INT("port", http_server_port(server->http)),
-              LOG_STR("version", BFM_VERSION));
-    return 0;
 }
 
 static void server_start_auto_migrate(struct server *server)

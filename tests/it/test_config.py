@@ -29,7 +29,7 @@ def names(result):
 
 def test_everything_wrong_is_named_at_once(tmp_path):
     env = {
-        "BFM_HTTP_PORT": "canary-port", "BFM_STATE_BACKEND": "mysql", "BFM_SFM_PATH": str(tmp_path / "missing"),
+        "BFM_HTTP_PORT": "canary-port", "BFM_STATE_BACKEND": "oracle", "BFM_SFM_PATH": str(tmp_path / "missing"),
         "BFM_FRONTEND_PATH": str(tmp_path / "missing"), "CORE_BACKEND": "postgresql", "CORE_DB_HOST": "h",
         "CORE_DB_PASSWORD": "canary-password", "CORE_DB_PORT": "canary-port", "CORE_SSLMODE": "canary-mode",
         "BFM_LOCK_WAIT": "canary-wait",
@@ -193,7 +193,7 @@ def test_the_port_is_taken(make_bfm):
 def test_warnings_are_in_the_log(start_bfm):
     bfm = start_bfm({"BFM_QUEUE_ENABLED": "true", "GDK_BACKEND": "x11"})
     warnings = [line["warning"] for line in bfm.log() if line["msg"] == "configuration"]
-    assert sorted(line.split(":")[0] for line in warnings) == ["BFM_GRPC_PORT", "BFM_QUEUE_ENABLED", "GDK_BACKEND"]
+    assert sorted(line.split(":")[0] for line in warnings) == ["BFM_QUEUE_ENABLED", "GDK_BACKEND"]
 
 
 def test_text_log(start_bfm):

@@ -175,3 +175,77 @@ def test_many_signals_and_the_end(start_bfm, files, tree):
     for _ in range(3):
         bfm.signal(signal.SIGHUP)
     bfm.stop()
+
+
+# --- targets of other kinds, and the state in MariaDB ---
+
+def test_a_mysql_target_gets_its_new_password(start_bfm, files, tree, private_mariadb, mysql_env):
+    tree.write("mysql/shop/20250101000000_a.up.sql", "CREATE TABLE a (id int);\n")
+    env = mysql_env("shop", private_mariadb, DB_PASSWORD_FILE=files.write("password", private_mariadb.password),
+                    MAX_OPEN_CONNS=1)
+    env.pop("SHOP_DB_PASSWORD")
+    bfm = start_bfm(env, tree=tree)
+    assert up(bfm.client, "shop", schemas=["s1"]).status == 200
+    set_mariadb_password(private_mariadb, "canary-other")
+    end_mariadb_sessions(private_mariadb)
+    answer = up(bfm.client, "shop", schemas=["s2"])
+    assert answer.status == 206 and "canary" not in answer.text, answer
+    files.write("password", "canary-other")
+    assert reload(bfm)["passwords_changed"] == 1
+    assert up(bfm.client, "shop", schemas=["s2"]).status == 200
+    bfm.stop()
+    assert "canary-other" not in bfm.stdout
+
+
+def set_mariadb_password(server, text):
+    server.query(None, "ALTER USER %s@'%%%%' IDENTIFIED BY %%s" % server.user, (text,))
+
+
+def end_mariadb_sessions(server):
+    for (session,) in server.query(None, "SELECT id FROM information_schema.processlist WHERE user = %s",
+                                   (server.user,)):
+        server.query(None, "KILL %s", (session,))
+
+
+def test_the_state_in_mariadb_gets_its_new_password(start_bfm, files, tree, private_mariadb, mysql_state_env):
+    write_tenants(tree)
+    env = mysql_state_env(private_mariadb, private_mariadb.create_database())
+    env.pop("BFM_STATE_DB_PASSWORD")
+    env["BFM_STATE_DB_PASSWORD_FILE"] = files.write("password", private_mariadb.password)
+    bfm = start_bfm(env, tree=tree)
+    set_mariadb_password(private_mariadb, "canary-other")
+    end_mariadb_sessions(private_mariadb)
+    wait_until(lambda: bfm.client.get("/health").status == 503, what="the state database to be missed")
+    files.write("password", "canary-other")
+    assert reload(bfm)["passwords_changed"] == 1
+    bfm.wait_healthy()
+    assert bfm.client.get("/api/v1/migrations").status == 200
+
+
+def test_an_etcd_target_gets_its_new_password(start_bfm, files, tree, make_etcd, etcd_env):
+    etcd = make_etcd()
+    etcd.enable_auth("app")
+    tree.write("etcd/settings/20250101000000_a.up.json", '[{"key": "a", "value": "b"}]')
+    bfm = start_bfm(etcd_env("settings", etcd, PREFIX="app/", DB_USERNAME=etcd.user,
+                             DB_PASSWORD_FILE=files.write("password", etcd.password)), tree=tree)
+    assert up(bfm.client, "settings", schemas=["s1"]).status == 200
+    etcd.change_password("canary-other")
+    answer = up(bfm.client, "settings", schemas=["s2"])
+    assert answer.status == 206 and "canary" not in answer.text, answer
+    files.write("password", "canary-other")
+    assert reload(bfm)["passwords_changed"] == 1
+    assert up(bfm.client, "settings", schemas=["s2"]).status == 200
+
+
+def test_a_greptimedb_target_gets_its_new_password(start_bfm, files, tree, make_greptimedb, greptimedb_env):
+    """The first password is a wrong one."""
+    server = make_greptimedb(users={"u": ("rw", "canary-right")})
+    tree.write("greptimedb/metrics/20250101000000_a.up.sql", 'CREATE TABLE a ("ts" TIMESTAMP(3) TIME INDEX);\n')
+    env = greptimedb_env("metrics", server, DB_USERNAME="u", DB_PASSWORD_FILE=files.write("password", "canary-wrong"))
+    env.pop("METRICS_DB_PASSWORD", None)
+    bfm = start_bfm(env, tree=tree)
+    answer = up(bfm.client, "metrics", schemas=["s1"])
+    assert answer.status == 206 and "canary" not in answer.text, answer
+    files.write("password", "canary-right")
+    assert reload(bfm)["passwords_changed"] == 1
+    assert up(bfm.client, "metrics", schemas=["s1"]).status == 200

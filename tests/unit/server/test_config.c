@@ -200,7 +200,7 @@ static void test_bad_values_are_refused(void **state)
         "BFM_RUNS_KEEP=3651d",
         "BFM_RUNS_KEEP=87601h",
         "BFM_RUNS_KEEP=99999999999999999999d",
-        "BFM_STATE_BACKEND=mysql",
+        "BFM_STATE_BACKEND=oracle",
         "BFM_STATE_BACKEND=oracle",
         "BFM_STATE_DB_PORT=x",
         "BFM_STATE_DB_SSLMODE=maybe",
@@ -229,7 +229,6 @@ static void test_bad_values_are_refused(void **state)
 static void test_what_is_not_built_in_is_warned_about(void **state)
 {
     static const char *const settings[] = {
-        "BFM_GRPC_PORT=9091",
         "BFM_GRPC_AUTH=off",
         "BFM_QUEUE_ENABLED=true",
         "BFM_FRONTEND_EXPOSE_TOKEN=true",
@@ -463,15 +462,41 @@ static void test_state_backend_typo_is_one_error(void **state)
     (void)state;
     assert_int_equal(load_exactly(&config, strings), ERR_INVALID);
     assert_int_equal(config.errors.count, 1);
-    assert_string_equal(
-        config.errors.lines[0],
-        "BFM_STATE_BACKEND: expected postgresql or sqlite; mysql is not built in yet");
+    assert_string_equal(config.errors.lines[0],
+                        "BFM_STATE_BACKEND: expected postgresql, mysql or sqlite");
+    config_free(&config);
+}
+
+/* A schema is a database there. */
+static void test_state_in_mysql(void **state)
+{
+    struct config config;
+
+    (void)state;
+    expect_loaded(&config, LOAD(&config, "BFM_STATE_BACKEND= MySQL ", "BFM_STATE_DB_NAME=n"));
+    assert_int_equal(config.state, CONFIG_STATE_MYSQL);
+    assert_string_equal(config.state_port, "3306");
+    assert_string_equal(config.state_username, "root");
+    assert_string_equal(config.state_password, "hunter2");
+    assert_string_equal(config.state_database, "n");
+    config_free(&config);
+    expect_loaded(&config, LOAD(&config, "BFM_STATE_BACKEND=mariadb", "BFM_STATE_DB_NAME=n",
+                                "BFM_STATE_SCHEMA=s", "BFM_STATE_DB_PORT=3307",
+                                "BFM_STATE_DB_TLS_CA=/no/such/file"));
+    assert_string_equal(config.state_database, "s");
+    assert_string_equal(config.state_port, "3307");
+    assert_int_equal(config_check_paths(&config), ERR_INVALID);
+    assert_true(has_line(&config.errors, "BFM_STATE_DB_TLS_CA: expected the path"));
+    config_free(&config);
+    expect_loaded(&config, LOAD(&config, "BFM_STATE_BACKEND=mysql", "BFM_STATE_SCHEMA=public"));
+    assert_string_equal(config.state_database, "migration_state");
     config_free(&config);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_state_in_mysql),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_bad_values_are_refused),
