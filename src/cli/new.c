@@ -133,12 +133,12 @@ static int new_pick_version(void)
 
 /* --- what stands in it --- */
 
-static void new_put_json(struct buf *text, bool is_up)
+static void new_put_json(struct buf *text)
 {
     buf_puts(text, "{\n  \"bfm\": {");
-    if (is_up && made.schema != NULL)
+    if (made.schema != NULL)
         json_put_member(text, "schema", made.schema);
-    if (is_up && made.table != NULL)
+    if (made.table != NULL)
         json_put_member(text, "table", made.table);
     buf_puts(text, "},\n  \"operations\": [\n  ]\n}\n");
 }
@@ -179,7 +179,7 @@ static int new_make_file(bool is_up)
         return new_fail(made.folder, strerror(ENAMETOOLONG));
     buf_init(&text, NEW_TEXT_MAX);
     if (made.backend == BACKEND_ETCD)
-        new_put_json(&text, is_up);
+        new_put_json(&text);
     else
         new_put_sql(&text, is_up);
     errno = 0;
@@ -201,7 +201,8 @@ static int new_make(void)
         status = new_pick_version();
     if (status == CLI_OK)
         status = new_make_file(true);
-    if (status == CLI_OK)
+    /* of etcd: even an empty one would take the place of the values from before */
+    if (status == CLI_OK && made.backend != BACKEND_ETCD)
         status = new_make_file(false);
     return status;
 }
@@ -234,8 +235,9 @@ const struct cli_command cli_new = {
     .help = "Usage: bfm new [OPTION ...] BACKEND CONNECTION NAME\n"
             "\n"
             "Makes an up and a down file with the present time (UTC) as version, in the folder\n"
-            "BACKEND/CONNECTION of the tree, and shows their names. BACKEND is postgresql,\n"
-            "greptimedb or etcd. No file is ever overwritten.\n"
+            "BACKEND/CONNECTION of the tree, and shows their names. BACKEND is postgresql, mysql\n"
+            "(MariaDB, too), greptimedb or etcd; etcd gets no down file, as without one an undo\n"
+            "puts back what was there before. No file is ever overwritten.\n"
             "\n"
             "Options:\n"
             "  --schema S  Declare schema S; without it the request names the schema\n"
@@ -243,6 +245,6 @@ const struct cli_command cli_new = {
             "  --path DIR  The tree (BFM_SFM_PATH if it is left out, else the folder migrations)\n"
             "  -h, --help  Show this help\n"
             "\n"
-            "Exit status: 0 when both files were made, 1 if not, 2 for wrong usage.\n",
+            "Exit status: 0 when the files were made, 1 if not, 2 for wrong usage.\n",
     .run = new_run,
 };

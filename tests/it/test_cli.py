@@ -73,7 +73,8 @@ def made(result):
 
 
 @pytest.mark.parametrize("backend,folder,extension", [("postgresql", "postgresql", "sql"), ("postgres", "postgresql", "sql"),
-                                                      ("greptimedb", "greptimedb", "sql"), ("etcd", "etcd", "json")])
+                                                      ("mysql", "mysql", "sql"), ("mariadb", "mysql", "sql"),
+                                                      ("greptimedb", "greptimedb", "sql")])
 def test_new_files_are_migrations_once_they_are_filled(tmp_path, backend, folder, extension):
     up, down = made(run_bfm("new", backend, "core", "add_x", "--schema", "core", "--table", "users", "--path", str(tmp_path)))
     assert re.fullmatch(r"%s/%s/core/\d{14}_add_x\.up\.%s" % (re.escape(str(tmp_path)), folder, extension), up)
@@ -83,8 +84,22 @@ def test_new_files_are_migrations_once_they_are_filled(tmp_path, backend, folder
         with open(path, encoding="utf-8") as file:
             text = file.read()
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text.replace("[\n  ]", '[{"key": "a", "value": "b"}]') if extension == "json" else text + "SELECT 1;\n")
+            file.write(text + "SELECT 1;\n")
         assert ("core" in text) == (path == up)
+    assert problems(tmp_path)["problems"] == []
+
+
+def test_new_for_etcd_leaves_the_undo_to_the_server(tmp_path):
+    """A down file, even an empty one, would take the place of the values from before."""
+    (up,) = made(run_bfm("new", "etcd", "core", "add_x", "--schema", "core", "--table", "users", "--path", str(tmp_path)))
+    assert re.fullmatch(r"%s/etcd/core/\d{14}_add_x\.up\.json" % re.escape(str(tmp_path)), up)
+    assert os.listdir(os.path.dirname(up)) == [os.path.basename(up)]
+    assert problems(tmp_path)["errors"] == 1, "an empty script must not pass"
+    with open(up, encoding="utf-8") as file:
+        script = json.load(file)
+    assert script == {"bfm": {"schema": "core", "table": "users"}, "operations": []}
+    with open(up, "w", encoding="utf-8") as file:
+        json.dump(dict(script, operations=[{"key": "a", "value": "b"}]), file)
     assert problems(tmp_path)["problems"] == []
 
 
@@ -115,3 +130,4 @@ def test_new_says_what_to_do_without_a_tree(tmp_path):
 def test_version_as_json():
     version = json.loads(run_bfm("version", "--json").stdout)
     assert set(version) == {"version", "build", "libraries"} and "libuv" in version["libraries"]
+    assert "MariaDB Connector/C" in version["libraries"] and "libcurl" in version["libraries"]
