@@ -6,6 +6,7 @@ import urllib.parse
 
 import pytest
 from api_helpers import up
+from harness.mariadb import MariaDB
 from harness.postgres import Postgres
 from harness.processes import wait_until
 
@@ -99,6 +100,18 @@ def finish(bfm, schemas, count, attempts=5, **fields):
 def durable_postgres():
     """As private_postgres, but what was committed survives kill(), as in production."""
     server = Postgres({"synchronous_commit": "on"})
+    try:
+        yield server.start()
+    finally:
+        if server.process is not None:
+            server.resume()
+        server.stop()
+
+
+@pytest.fixture
+def durable_mariadb():
+    """As private_mariadb, but what was committed survives kill(), as in production."""
+    server = MariaDB({"innodb-flush-log-at-trx-commit": 2})  # written, if not synced: the machine stays
     try:
         yield server.start()
     finally:

@@ -9,14 +9,11 @@ from test_runs import GATE, cancel, list_runs, show, wait_end
 REPLAYED = "Idempotency-Replayed"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def env(request, tree, postgres, database, make_database, connection_env, state_env, tmp_path):
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def env(request, tree, postgres, database, shared_state, connection_env):
     make_effects(postgres, database)
     write_steps(tree, 2)
-    state = {"BFM_STATE_DB_PATH": str(tmp_path / "shared.db")}
-    if request.param == "postgresql":
-        state = state_env(postgres, make_database())
-    return {**connection_env("tenants", postgres, database), **state}
+    return {**connection_env("tenants", postgres, database), **shared_state(request.param)}
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ def reachable_folder():
 
 def environment(folder, **changes):
     env = base_environment()
-    env.update({"BFM_BIN": find_binary(), "BUILD_DIR": folder, "HTTP_PORT": str(free_port()), "PG_PORT": str(free_port()),
-                "TMPDIR": folder})
+    env.update({"BFM_BIN": find_binary(), "BUILD_DIR": folder, "HTTP_PORT": str(free_port()),
+                "GRPC_PORT": str(free_port()), "PG_PORT": str(free_port()), "ETCD_PORT": str(free_port()), "TMPDIR": folder})
     env.update(changes)
     return env
 
@@ -55,17 +55,19 @@ def test_twice(reachable_folder):
     assert 'Table "core.users"' in first.stdout
     for tenant in ("acme", "globex", "initech"):
         assert '"%s_' % tenant in first.stdout
-    assert first.stdout.count('"success":true') == 3
+    assert first.stdout.count('"success":true') == 4
+    for applied in ('"20250301080000_set_defaults_etcd_config"', '"20250302080000_set_rate_limits_etcd_config"'):
+        assert applied in first.stdout, first.stdout
+    assert '\n/app/features/signup\n{"enabled":true,"rollout":100}\n' in first.stdout, first.stdout
     assert "details" not in first.stdout
     assert "\033" not in first.stdout
     assert not left_behind(reachable_folder)
     with open(os.path.join(reachable_folder, "quickstart", "bfm.log"), encoding="utf-8") as log:
         assert not SANITIZER.search(log.read())
-    with open(os.path.join(reachable_folder, "quickstart", "bfm.log"), encoding="utf-8") as log:
-        assert "BFM_GRPC_PORT" not in log.read()
     second = quickstart(reachable_folder, cwd=reachable_folder)
     assert second.returncode == 0, second.stdout
-    assert second.stdout.count('"applied":[]') == 3, second.stdout
+    assert second.stdout.count('"applied":[]') == 4, second.stdout
+    assert "\n/app/features/signup\n" in second.stdout
     assert "Making a PostgreSQL" not in second.stdout
     assert not left_behind(reachable_folder)
 
@@ -78,7 +80,7 @@ def test_folder_that_postgresql_cannot_reach(reachable_folder):
     os.mkdir(elsewhere, 0o755)
     env = base_environment()
     env.update({"BFM_BIN": find_binary(), "BUILD_DIR": hidden, "HTTP_PORT": str(free_port()),
-                "PG_PORT": str(free_port()), "TMPDIR": elsewhere})
+                "GRPC_PORT": str(free_port()), "PG_PORT": str(free_port()), "ETCD_PORT": str(free_port()), "TMPDIR": elsewhere})
     done = subprocess.run([QUICKSTART, "--once"], env=env, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout
@@ -104,7 +106,8 @@ def test_help(tool):
 
 @pytest.mark.parametrize("variable,value,text", [
     ("BFM_BIN", "/nope", "BFM_BIN: /nope is not a program"), ("HTTP_PORT", "abc", "HTTP_PORT: expected a port"),
-    ("PG_PORT", "65536", "PG_PORT: expected a port")])
+    ("PG_PORT", "65536", "PG_PORT: expected a port"), ("ETCD_PORT", "0", "ETCD_PORT: expected a port"),
+    ("GRPC_PORT", "x", "GRPC_PORT: expected a port")])
 def test_wrong_settings_are_refused_before_anything_starts(reachable_folder, variable, value, text):
     done = quickstart(reachable_folder, **{variable: value})
     assert done.returncode == 1
@@ -114,7 +117,8 @@ def test_wrong_settings_are_refused_before_anything_starts(reachable_folder, var
 
 def test_one_at_a_time(reachable_folder):
     env = environment(reachable_folder)
-    kept = [os.path.join(reachable_folder, "quickstart", name) for name in ("bfm.log", "postgresql.log", "env")]
+    kept = [os.path.join(reachable_folder, "quickstart", name)
+            for name in ("bfm.log", "postgresql.log", "env", "etcd.log")]
     with subprocess.Popen([QUICKSTART], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as first:
         try:
@@ -132,10 +136,10 @@ def test_one_at_a_time(reachable_folder):
             assert [os.stat(path).st_ino for path in kept] == before
             assert os.stat(kept[2]).st_mtime_ns == written
             pasted = [line for line in lines if line.startswith(("TOKEN=", "curl "))]
-            assert len(pasted) == 4
+            assert len(pasted) == 5
             done = subprocess.run(["bash", "-euc", "".join(pasted)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                   text=True, timeout=60, check=False)
-            assert done.stdout.count('"success":true') == 3, done.stdout + done.stderr
+            assert done.stdout.count('"success":true') == 4, done.stdout + done.stderr
         finally:
             first.terminate()
             first.wait(60)

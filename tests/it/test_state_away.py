@@ -4,9 +4,11 @@ import sqlite3
 
 import pytest
 from api_helpers import down, up
+from harness.mariadb import MariaDB
 from harness.processes import wait_until
-from once_helpers import (Background, Holder, check_all, durable_postgres, effects, executions, finish,  # noqa: F401
-                          journal, make_effects, step_id, step_path, trace, wait_for_waiting, write_steps)
+from once_helpers import (Background, Holder, check_all, durable_mariadb, durable_postgres, effects,  # noqa: F401
+                          executions, finish, journal, make_effects, step_id, step_path, trace, wait_for_waiting,
+                          write_steps)
 
 NEEDS_STATE = [
     ("POST", "/api/v1/migrations/up", {"connection": "tenants", "target": {}, "schemas": ["a"]}),
@@ -29,11 +31,19 @@ def world(tree, postgres, database, connection_env):
     return connection_env("tenants", postgres, database)
 
 
+@pytest.fixture(params=["postgresql", "mysql"])
+def away_server(request):
+    """A server for the state that the test may kill."""
+    return request.getfixturevalue("durable_postgres" if request.param == "postgresql" else "durable_mariadb")
+
+
 @pytest.fixture
-def away_env(world, durable_postgres, state_env):
-    """The state is in a PostgreSQL that the test may kill."""
-    durable_postgres.query("postgres", "CREATE DATABASE canary_state")
-    return dict(world, **state_env(durable_postgres, "canary_state"))
+def away_env(world, away_server, state_env, mysql_state_env):
+    """The state is in `away_server`. What MySQL lacks is made by the first start."""
+    if isinstance(away_server, MariaDB):
+        return dict(world, **mysql_state_env(away_server, "canary_state"))
+    away_server.query("postgres", "CREATE DATABASE canary_state")
+    return dict(world, **state_env(away_server, "canary_state"))
 
 
 def expect_no_leak(text, server):
@@ -55,25 +65,25 @@ def expect_away(bfm, server):
         assert bfm.client.get(path).status == 200
 
 
-def test_it_starts_without_its_state_database(make_bfm, tree, away_env, durable_postgres, postgres, database):
-    durable_postgres.kill()
+def test_it_starts_without_its_state_database(make_bfm, tree, away_env, away_server, postgres, database):
+    away_server.kill()
     bfm = make_bfm(away_env, tree=tree).start(ready=False)
     bfm.wait_log(lambda line: "cannot be used" in line["msg"])
-    expect_away(bfm, durable_postgres)
-    durable_postgres.start()
+    expect_away(bfm, away_server)
+    away_server.start()
     bfm.wait_healthy(20)
     finish(bfm, ["a"], 2)
     check_all(bfm, postgres, database, ["a"], 2)
-    expect_no_leak("".join(str(line.get("error", "")) for line in bfm.log()), durable_postgres)
+    expect_no_leak("".join(str(line.get("error", "")) for line in bfm.log()), away_server)
 
 
-def test_it_notices_and_recovers(start_bfm, tree, away_env, durable_postgres, postgres, database):
+def test_it_notices_and_recovers(start_bfm, tree, away_env, away_server, postgres, database):
     bfm = start_bfm(away_env, tree=tree)
     for schema in ("a", "b"):
-        durable_postgres.kill()
+        away_server.kill()
         wait_until(lambda: bfm.client.get("/health").status == 503, 20, "the loss to be noticed")
-        expect_away(bfm, durable_postgres)
-        durable_postgres.start()
+        expect_away(bfm, away_server)
+        away_server.start()
         bfm.wait_healthy(20)
         finish(bfm, [schema], 2)
         check_all(bfm, postgres, database, [schema], 2)
@@ -92,25 +102,25 @@ def test_a_state_database_that_is_replaced_by_an_empty_one(start_bfm, tree, worl
     check_all(bfm, postgres, database, ["a"], 2)
 
 
-def test_a_state_database_that_does_not_answer(start_bfm, tree, away_env, durable_postgres):
+def test_a_state_database_that_does_not_answer(start_bfm, tree, away_env, away_server):
     """Stopped, not gone: connections stay open and nothing comes."""
     bfm = start_bfm(away_env, tree=tree)
-    durable_postgres.pause()
+    away_server.pause()
     wait_until(lambda: bfm.client.get("/health").status == 503, 20, "the silence to be noticed")
-    expect_away(bfm, durable_postgres)
-    durable_postgres.resume()
+    expect_away(bfm, away_server)
+    away_server.resume()
     bfm.wait_healthy(30)
     finish(bfm, ["a"], 2)
 
 
-def test_killed_and_restarted_in_the_middle_of_a_run(start_bfm, tree, away_env, durable_postgres, postgres, database):
+def test_killed_and_restarted_in_the_middle_of_a_run(start_bfm, tree, away_env, away_server, postgres, database):
     schemas = ["s%d" % index for index in range(200)]
     bfm = start_bfm(away_env, tree=tree)
     run = Background(lambda: up(bfm.client, "tenants", schemas=schemas))
     wait_until(lambda: sum(effects(postgres, database).values()) > 50, what="the run to be under way")
-    durable_postgres.kill()
+    away_server.kill()
     assert not run.is_done
-    durable_postgres.start()
+    away_server.start()
     answer = run.result(120)
     assert answer.status == 200 and len(answer.json["applied"]) == 400, answer
     bfm.wait_healthy(30)
@@ -118,39 +128,39 @@ def test_killed_and_restarted_in_the_middle_of_a_run(start_bfm, tree, away_env, 
     check_all(bfm, postgres, database, schemas, 2)
 
 
-def test_gone_for_good_when_a_step_ends(start_bfm, tree, away_env, durable_postgres, postgres, database):
+def test_gone_for_good_when_a_step_ends(start_bfm, tree, away_env, away_server, postgres, database):
     tree.write(step_path(1), "SELECT pg_advisory_xact_lock(1);\nCREATE TABLE t1 (id int);\n" + trace(1))
     bfm = start_bfm(dict(away_env, BFM_STATE_WAIT="1s", TENANTS_LOCK_TIMEOUT="60s"), tree=tree)
     with Holder(postgres, database, "SELECT pg_advisory_lock(1)") as holder:
         run = Background(lambda: up(bfm.client, "tenants", schemas=["a"]))
         wait_for_waiting(postgres, database)
-        durable_postgres.kill()
+        away_server.kill()
         holder.release()
         answer = run.result()
     assert answer.status == 500, answer
     assert "ahead of the state database" in answer.json["error"], answer
     assert step_id(1) in answer.json["error"] and answer.json["success"] is False
-    expect_no_leak(answer.text, durable_postgres)
+    expect_no_leak(answer.text, away_server)
     assert ("a", step_id(1)) in journal(postgres, database)
-    durable_postgres.start()
+    away_server.start()
     bfm.wait_healthy(20)
     finish(bfm, ["a"], 2)
     check_all(bfm, postgres, database, ["a"], 2)
 
 
-def test_a_server_that_ends_while_a_record_waits(start_bfm, tree, away_env, durable_postgres, postgres, database):
+def test_a_server_that_ends_while_a_record_waits(start_bfm, tree, away_env, away_server, postgres, database):
     """The target is ahead when the server stops; the next start finds out by itself."""
     tree.write(step_path(1), "SELECT pg_advisory_xact_lock(1);\nCREATE TABLE t1 (id int);\n" + trace(1))
     bfm = start_bfm(dict(away_env, BFM_SHUTDOWN_TIMEOUT="500ms", TENANTS_LOCK_TIMEOUT="60s"), tree=tree)
     with Holder(postgres, database, "SELECT pg_advisory_lock(1)") as holder:
         run = Background(lambda: up(bfm.client, "tenants", schemas=["a"]))
         wait_for_waiting(postgres, database)
-        durable_postgres.kill()
+        away_server.kill()
         holder.release()
         wait_until(lambda: journal(postgres, database), what="the step to take effect")
         bfm.stop()
     assert run.result().status in (500, 503)
-    durable_postgres.start()
+    away_server.start()
     bfm.start()
     wait_until(lambda: executions(bfm, step_id(1)).get("a"), what="the start to find out")
     finish(bfm, ["a"], 2)
@@ -219,27 +229,34 @@ def test_a_dropped_state_table_is_made_again(start_bfm, tree, world, postgres, d
     check_all(bfm, postgres, database, ["a", "b"], 2)
 
 
-def test_a_state_table_that_cannot_be_made_again_is_named(start_bfm, tree, away_env, durable_postgres, postgres,
-                                                          database):
+def test_a_state_table_that_cannot_be_made_again_is_named(start_bfm, tree, away_env, away_server, postgres, database):
     """A role that may use tables and not make them: an administrator has to act, and is told."""
-    durable_postgres.query("canary_state", "CREATE ROLE lesser LOGIN PASSWORD %s", (durable_postgres.password,))
+    mysql = isinstance(away_server, MariaDB)
+    state = None if mysql else "canary_state"
+    away_server.query(state, "CREATE USER lesser IDENTIFIED BY %s" if mysql else "CREATE ROLE lesser LOGIN PASSWORD %s",
+                      (away_server.password,))
     bfm = start_bfm(away_env, tree=tree)
     finish(bfm, ["a"], 2)
     bfm.stop()
-    durable_postgres.query("canary_state", "GRANT ALL ON ALL TABLES IN SCHEMA public TO lesser;"
-                           "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO lesser;"
-                           "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    if mysql:
+        away_server.query(None, "GRANT SELECT, INSERT, UPDATE, DELETE ON canary_state.* TO lesser")
+    else:
+        away_server.query(state, "GRANT ALL ON ALL TABLES IN SCHEMA public TO lesser;"
+                          "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO lesser;"
+                          "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     bfm.set_env({"BFM_STATE_DB_USERNAME": "lesser"})
     bfm.start()
     assert bfm.client.get("/health").status == 200
-    durable_postgres.query("canary_state", "DROP TABLE public.migrations_list CASCADE")
+    away_server.query(state, "DROP TABLE canary_state.migrations_list" if mysql else
+                      "DROP TABLE public.migrations_list CASCADE")
     wait_until(lambda: bfm.client.get("/health").status == 503, what="the loss to be seen")
     bfm.wait_log(lambda line: line["msg"] == "state database cannot be used yet")
     health = bfm.client.get("/health")
     assert health.status == 503 and health.json["status"] == "unhealthy", health
     assert "migrations_list" in health.text and "may create tables" in health.text
-    expect_no_leak(health.text, durable_postgres)
-    durable_postgres.query("canary_state", "GRANT CREATE ON SCHEMA public TO lesser")
+    expect_no_leak(health.text, away_server)
+    away_server.query(state, "GRANT CREATE, INDEX, ALTER ON canary_state.* TO lesser" if mysql else
+                      "GRANT CREATE ON SCHEMA public TO lesser")
     wait_until(lambda: bfm.client.get("/health").status == 200, what="the table to be there again")
     wait_until(lambda: executions(bfm, step_id(2)) == {"a": True}, what="what ran to be known again")
 

@@ -6,16 +6,12 @@ from once_helpers import check_all, in_threads, make_effects, step_id, write_ste
 STEPS = 5
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def servers(request, make_bfm, tree, postgres, database, make_database, connection_env, state_env, tmp_path):
-    """Both run; the state is in one file or in one PostgreSQL database."""
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def servers(request, make_bfm, tree, postgres, database, shared_state, connection_env):
+    """Both run; the state is in one file or in one database."""
     make_effects(postgres, database)
     write_steps(tree, STEPS)
-    env = connection_env("tenants", postgres, database)
-    if request.param == "sqlite":
-        env["BFM_STATE_DB_PATH"] = str(tmp_path / "shared.db")
-    else:
-        env.update(state_env(postgres, make_database()))
+    env = {**connection_env("tenants", postgres, database), **shared_state(request.param)}
     pair = [make_bfm(env, tree=tree) for _ in range(2)]
     for server in pair:
         server.start(ready=False)
