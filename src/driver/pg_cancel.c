@@ -42,7 +42,6 @@ static int pg_cancel_on_thread(void *arg, struct err *err)
     return 0;
 }
 
-/* A request that was lost leaves the query running to its own end. */
 static void pg_cancel_on_done(struct op *op, int rc)
 {
     struct pg_cancel *cancel = container_of(op, struct pg_cancel, op);

@@ -50,6 +50,7 @@ struct pg_conn {
     bool timed_out;           /* the query's timer fired */
     int rc;                   /* failure on our side while collecting */
     struct pg_cancel *cancel; /* of the query; NULL: none was asked for, or it is over */
+    struct timer again;       /* asks once more to cancel a query that goes on */
 };
 
 struct pg_pool {

@@ -7,6 +7,7 @@
 enum {
     PG_NOTICES_MAX = 64 * 1024,
     PG_CANCEL_GRACE_MS = 200,
+    PG_CANCEL_AGAIN_MS = 500,
 };
 
 static void pg_query_finish(struct pg_conn *conn)
@@ -15,6 +16,7 @@ static void pg_query_finish(struct pg_conn *conn)
     int rc = conn->rc;
 
     sched_stop_timer(pg_conn_sched(conn), &conn->timer);
+    sched_stop_timer(pg_conn_sched(conn), &conn->again);
     conn->op = NULL;
     conn->out = NULL;
     pg_conn_move(conn, PG_LENT);
@@ -29,10 +31,23 @@ static void pg_query_on_grace(struct timer *timer)
     pg_query_finish(conn);
 }
 
+static void pg_query_on_again(struct timer *timer)
+{
+    struct pg_conn *conn = container_of(timer, struct pg_conn, again);
+
+    if (!conn->ended && conn->cancel == NULL)
+        pg_cancel_start(conn);
+}
+
+/* One that overtook its query found nothing to cancel. */
 void pg_query_on_cancel_done(struct pg_conn *conn)
 {
-    if (conn->ended)
+    if (conn->ended) {
         pg_query_finish(conn);
+    } else {
+        conn->again.fire = pg_query_on_again;
+        sched_start_timer(pg_conn_sched(conn), &conn->again, PG_CANCEL_AGAIN_MS);
+    }
 }
 
 /* A cancel request under way could still hit what is asked next on the connection, e.g. a ROLLBACK:
