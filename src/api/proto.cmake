@@ -10,16 +10,24 @@ set(proto_root ${CMAKE_CURRENT_LIST_DIR}/proto)
 set(proto_out ${CMAKE_CURRENT_BINARY_DIR}/proto)
 file(MAKE_DIRECTORY ${proto_out})
 file(GLOB proto_files CONFIGURE_DEPENDS ${proto_root}/*.proto)
+foreach(reflection v1 v1alpha)
+  configure_file(${proto_root}/reflection.proto.in ${proto_out}/reflection_${reflection}.proto @ONLY)
+  list(APPEND proto_files ${proto_out}/reflection_${reflection}.proto)
+endforeach()
 
 set(proto_sources "")
-foreach(name migration health reflection_v1) # messages of reflection_v1alpha are the same as those of v1
+foreach(file ${proto_files})
+  get_filename_component(name ${file} NAME_WE)
+  if(name STREQUAL "reflection_v1alpha") # its messages are the same as those of v1
+    continue()
+  endif()
   add_custom_command(OUTPUT ${proto_out}/${name}.pb-c.c ${proto_out}/${name}.pb-c.h
-    COMMAND ${PROTOC_C} --proto_path=${proto_root} --c_out=${proto_out} ${proto_root}/${name}.proto
-    DEPENDS ${proto_root}/${name}.proto VERBATIM)
+    COMMAND ${PROTOC_C} --proto_path=${proto_root} --proto_path=${proto_out} --c_out=${proto_out} ${file}
+    DEPENDS ${file} VERBATIM)
   list(APPEND proto_sources ${proto_out}/${name}.pb-c.c)
 endforeach()
 add_custom_command(OUTPUT ${proto_out}/descriptors
-  COMMAND ${PROTOC} --proto_path=${proto_root} --include_source_info --descriptor_set_out=${proto_out}/descriptors ${proto_files}
+  COMMAND ${PROTOC} --proto_path=${proto_root} --proto_path=${proto_out} --include_source_info --descriptor_set_out=${proto_out}/descriptors ${proto_files}
   DEPENDS ${proto_files} VERBATIM)
 
 string(REGEX REPLACE "([\\\"])" "\\\\\\1" proto_out_quoted ${proto_out})

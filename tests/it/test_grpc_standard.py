@@ -20,7 +20,8 @@ def health(tmp_path_factory):
 @pytest.fixture(scope="module", params=["v1", "v1alpha"])
 def reflection(request, tmp_path_factory):
     name = "reflection_" + request.param
-    return request.param, load_messages(tmp_path_factory.mktemp(name), name, (PROTO / (name + ".proto")).read_text())
+    text = (PROTO / "reflection.proto.in").read_text().replace("@reflection@", request.param)
+    return request.param, load_messages(tmp_path_factory.mktemp(name), name, text)
 
 
 @pytest.fixture
