@@ -6,15 +6,16 @@
 #include "base/log.h"
 
 /*
- *   LOADING ──> PREPARING ──> SYNCING ──> RECONCILING ──> WATCHING <──> PINGING
- *                 │   ^         │            │  ^           │  ^         │
- *                 v   │         v            v  └───────────┘  │ away    │ back
- *                PAUSING <──────┴─────<──────┘ bringup_compare └─────────┴──> PREPARING
+ *   LOADING ──> PREPARING ──> SYNCING ──> RECONCILING <──────────> WATCHING ──┐
+ *                 │   ^         │            │        bringup_compare   │  ^  │ away
+ *                 v   │         v            v                          │  └──┘
+ *                PAUSING <──────┴─────<──────┘     PREPARING <── back ──┘
  *
- * A database that was away is prepared again: it may be another one, or one from a backup. One
- * that has lost a table is prepared at once.
- * WATCHING and PAUSING wait for time to pass, all others for an operation. When stopping, each of
- * them ends in STOPPED as soon as what it waits for has completed.
+ * In RECONCILING and WATCHING the pulse tells whether the database answers: a comparison may wait
+ * for a slow target, and readiness does not wait for it. One that was away is prepared again: it
+ * may be another database, or one from a backup. One that has lost a table is prepared at once.
+ * PAUSING waits for time to pass, all others for operations. When stopping, each of them ends in
+ * STOPPED as soon as what it waits for has completed.
  */
 enum bringup_state {
     BRINGUP_LOADING,
@@ -23,7 +24,6 @@ enum bringup_state {
     BRINGUP_SYNCING,
     BRINGUP_RECONCILING,
     BRINGUP_WATCHING,
-    BRINGUP_PINGING,
     BRINGUP_STOPPED,
 };
 
@@ -34,30 +34,28 @@ static const struct sm_state bringup_states[] = {
     [BRINGUP_PAUSING] = {"pausing", SM_TO(BRINGUP_PREPARING) | SM_TO(BRINGUP_STOPPED)},
     [BRINGUP_SYNCING] = {"syncing", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_RECONCILING) |
                                         SM_TO(BRINGUP_STOPPED)},
-    [BRINGUP_RECONCILING] = {"reconciling", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_WATCHING) |
-                                                SM_TO(BRINGUP_STOPPED)},
-    [BRINGUP_WATCHING] = {"watching", SM_TO(BRINGUP_PINGING) | SM_TO(BRINGUP_RECONCILING) |
-                                          SM_TO(BRINGUP_STOPPED)},
-    [BRINGUP_PINGING] = {"pinging", SM_TO(BRINGUP_WATCHING) | SM_TO(BRINGUP_PREPARING) |
-                                        SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_RECONCILING] = {"reconciling", SM_TO(BRINGUP_PAUSING) | SM_TO(BRINGUP_PREPARING) |
+                                                SM_TO(BRINGUP_WATCHING) | SM_TO(BRINGUP_STOPPED)},
+    [BRINGUP_WATCHING] = {"watching", SM_TO(BRINGUP_WATCHING) | SM_TO(BRINGUP_PREPARING) |
+                                          SM_TO(BRINGUP_RECONCILING) | SM_TO(BRINGUP_STOPPED)},
     [BRINGUP_STOPPED] = {"stopped", 0},
 };
 
 enum {
     PAUSE_FIRST_MS = 100,
     PAUSE_MAX_MS = 5000,
-    PING_EVERY_MS = 2000,
-    PING_ANSWER_MS = 2000, /* no answer for so long: the database is away */
 };
 
 static void bringup_on_op(struct op *op, int rc);
 static void bringup_on_reconciled(struct reconcile *reconcile);
+static void bringup_advance(struct bringup *bringup);
 
 static void bringup_move(struct bringup *bringup, enum bringup_state next)
 {
     sm_move(&bringup->sm, (int)next);
     assert(!bringup->ready || bringup->prepared);
-    assert(next != BRINGUP_STOPPED || bringup->reconcile == NULL);
+    assert(next != BRINGUP_STOPPED ||
+           (bringup->reconcile == NULL && !pulse_is_on(&bringup->pulse)));
 }
 
 static bool bringup_await(struct bringup *bringup, enum bringup_state next, int rc)
@@ -84,22 +82,26 @@ static struct log_field bringup_file(const struct bringup *bringup)
                               .text = bringup->state_file};
 }
 
-static void bringup_set_ready(struct bringup *bringup, bool ready)
+static void bringup_set_ready(struct bringup *bringup)
 {
-    if (ready)
-        err_clear(&bringup->lost);
-    if (ready && !bringup->ready)
+    err_clear(&bringup->lost);
+    if (!bringup->ready)
         log_write(LOG_INFO, "state database ready", LOG_STR("store", bringup->store->ops->name));
-    else if (!ready && bringup->ready)
+    bringup->ready = true;
+}
+
+static void bringup_set_away(struct bringup *bringup, const char *why)
+{
+    if (bringup->ready)
         log_write(LOG_ERROR, "state database is away", bringup_file(bringup),
-                  LOG_STR("error", bringup->late ? "no answer" : err_text(&bringup->op.err)));
-    bringup->ready = ready;
+                  LOG_STR("error", why));
+    bringup->ready = false;
 }
 
 static bool bringup_pause(struct bringup *bringup, const char *what)
 {
     bringup->failures++;
-    bringup_set_ready(bringup, false);
+    bringup_set_away(bringup, err_text(&bringup->op.err));
     log_write(LOG_WARN, "state database cannot be used yet", LOG_STR("step", what),
               bringup_file(bringup), LOG_STR("error", err_text(&bringup->op.err)),
               LOG_INT("retry_in_ms", bringup_pause_ms(bringup)));
@@ -119,65 +121,95 @@ static bool bringup_sync(struct bringup *bringup)
     return bringup_await(bringup, BRINGUP_SYNCING, catalog_sync(bringup->catalog, &bringup->op));
 }
 
+/* --- while it is in use --- */
+
 static bool bringup_reconcile(struct bringup *bringup)
 {
-    int rc;
+    struct err *err = &bringup->uncompared;
 
     bringup->compare = false;
-    rc = reconcile_start(bringup->engine, NULL, bringup_on_reconciled, bringup, &bringup->reconcile,
-                         &bringup->op.err);
-    return bringup_await(bringup, BRINGUP_RECONCILING, rc);
+    err_clear(err);
+    bringup_move(bringup, BRINGUP_RECONCILING);
+    if (reconcile_start(bringup->engine, NULL, bringup_on_reconciled, bringup, &bringup->reconcile,
+                        err) != 0)
+        bringup->reconcile = NULL;
+    pulse_start(&bringup->pulse, PULSE_EVERY_MS);
+    return bringup->reconcile == NULL;
 }
 
 static bool bringup_watch(struct bringup *bringup)
 {
-    uint64_t ms = !bringup->ready    ? bringup_pause_ms(bringup)
-                  : bringup->compare ? 0
-                                     : PING_EVERY_MS;
-
-    return bringup_await(bringup, BRINGUP_WATCHING,
-                         op_sleep_start(&bringup->pause, bringup->sched, &bringup->op, ms));
+    bringup_move(bringup, BRINGUP_WATCHING);
+    if (!pulse_is_on(&bringup->pulse))
+        pulse_start(&bringup->pulse, bringup->ready ? PULSE_EVERY_MS : bringup_pause_ms(bringup));
+    if (bringup->ready && bringup->compare)
+        pulse_hurry(&bringup->pulse);
+    return false;
 }
 
-static bool bringup_ping(struct bringup *bringup)
+/* The pulse has ended, and nothing else is under way. */
+static bool bringup_after_pulse(struct bringup *bringup)
 {
-    bringup->late = false;
-    sched_start_timer(bringup->sched, &bringup->answer_limit, PING_ANSWER_MS);
-    return bringup_await(bringup, BRINGUP_PINGING,
-                         bringup->store->ops->ping(bringup->store, &bringup->op));
-}
-
-/* The database may be slow to fail; clients are told at once. */
-static void bringup_on_late(struct timer *timer)
-{
-    struct bringup *bringup = container_of(timer, struct bringup, answer_limit);
-
-    bringup->late = true;
-    bringup_set_ready(bringup, false);
-    op_cancel(&bringup->op);
-}
-
-static bool bringup_after_ping(struct bringup *bringup)
-{
-    bool was_ready = bringup->ready;
-
-    sched_stop_timer(bringup->sched, &bringup->answer_limit);
-    if (bringup->rc != 0) {
-        bringup->failures++;
-        bringup_set_ready(bringup, false);
-        if (bringup->rc != ERR_NOT_FOUND)
-            return bringup_watch(bringup);
-        bringup->lost = bringup->op.err; /* it answers: what is gone can be made again */
-        return bringup_prepare(bringup);
+    if (!bringup->ready)
+        return bringup->rc == 0 || bringup->rc == ERR_NOT_FOUND ? bringup_prepare(bringup)
+                                                                : bringup_watch(bringup);
+    if (bringup->uncompared.code != 0) {
+        bringup->op.err = bringup->uncompared;
+        return bringup_pause(bringup, "reconcile");
     }
     bringup->failures = 0;
-    return was_ready ? bringup_watch(bringup) : bringup_prepare(bringup);
+    return bringup->compare ? bringup_reconcile(bringup) : bringup_watch(bringup);
+}
+
+static bool bringup_while_reconciling(struct bringup *bringup)
+{
+    if (pulse_is_on(&bringup->pulse)) {
+        if (bringup->uncompared.code == 0)
+            return bringup_watch(bringup);
+        pulse_hurry(&bringup->pulse); /* is it the state database that failed? */
+        return false;
+    }
+    if (bringup->reconcile == NULL)
+        return bringup_after_pulse(bringup);
+    if (bringup->ready)
+        pulse_start(&bringup->pulse, PULSE_EVERY_MS);
+    else
+        reconcile_cancel(bringup->reconcile);
+    return false;
+}
+
+/* Clients are told at once. */
+static void bringup_on_late(struct pulse *pulse)
+{
+    bringup_set_away(container_of(pulse, struct bringup, pulse), "no answer");
+}
+
+static void bringup_on_pulse(struct pulse *pulse, int rc)
+{
+    struct bringup *bringup = container_of(pulse, struct bringup, pulse);
+
+    bringup->rc = rc;
+    if (rc != 0 && !bringup->stopping) {
+        bringup->failures++;
+        bringup_set_away(bringup, err_text(&pulse->op.err));
+        if (rc == ERR_NOT_FOUND) /* it answers: what is gone can be made again */
+            bringup->lost = pulse->op.err;
+    }
+    bringup_advance(bringup);
+}
+
+/* --- the machine --- */
+
+static bool bringup_is_busy(const struct bringup *bringup)
+{
+    return bringup->op.active || bringup->reconcile != NULL || pulse_is_on(&bringup->pulse);
 }
 
 static bool bringup_once(struct bringup *bringup)
 {
     if (bringup->stopping && bringup->sm.state != BRINGUP_STOPPED) {
-        sched_stop_timer(bringup->sched, &bringup->answer_limit);
+        if (bringup_is_busy(bringup))
+            return false;
         bringup->ready = false;
         bringup_move(bringup, BRINGUP_STOPPED);
     }
@@ -194,18 +226,12 @@ static bool bringup_once(struct bringup *bringup)
     case BRINGUP_SYNCING:
         if (bringup->rc != 0)
             return bringup_pause(bringup, "sync");
-        bringup->failures = 0;
-        bringup_set_ready(bringup, true);
+        bringup_set_ready(bringup);
         return bringup_reconcile(bringup);
     case BRINGUP_RECONCILING:
-        if (bringup->rc != 0)
-            return bringup_pause(bringup, "reconcile");
-        return bringup_watch(bringup);
+        return bringup_while_reconciling(bringup);
     case BRINGUP_WATCHING:
-        return bringup->compare && bringup->ready ? bringup_reconcile(bringup)
-                                                  : bringup_ping(bringup);
-    case BRINGUP_PINGING:
-        return bringup_after_ping(bringup);
+        return bringup_after_pulse(bringup);
     case BRINGUP_STOPPED:
         bringup->on_stopped(bringup);
         return false;
@@ -249,8 +275,7 @@ static void bringup_on_reconciled(struct reconcile *reconcile)
     struct bringup *bringup = reconcile->data;
 
     bringup->reconcile = NULL;
-    bringup->rc = reconcile->err.code;
-    bringup->op.err = reconcile->err;
+    bringup->uncompared = reconcile->err;
     bringup_report(reconcile);
     reconcile_free(reconcile);
     bringup_advance(bringup);
@@ -265,7 +290,7 @@ void bringup_start(struct bringup *bringup, struct engine *engine, struct catalo
                                 .catalog = catalog,
                                 .state_file = state_file,
                                 .on_stopped = on_stopped};
-    bringup->answer_limit.fire = bringup_on_late;
+    pulse_init(&bringup->pulse, engine->sched, engine->store, bringup_on_late, bringup_on_pulse);
     op_init(&bringup->op, bringup_on_op);
     sm_init(&bringup->sm, bringup_states, "bringup", BRINGUP_LOADING);
     bringup->rc = catalog_load(catalog, &bringup->op);
@@ -279,15 +304,15 @@ void bringup_stop(struct bringup *bringup)
     bringup->stopping = true;
     if (bringup->reconcile != NULL)
         reconcile_cancel(bringup->reconcile);
-    else
-        op_cancel(&bringup->op);
+    pulse_cancel(&bringup->pulse);
+    op_cancel(&bringup->op);
 }
 
 void bringup_compare(struct bringup *bringup)
 {
     bringup->compare = true;
     if (bringup->sm.state == BRINGUP_WATCHING && bringup->ready)
-        op_cancel(&bringup->op); /* it waits for nothing but time */
+        pulse_hurry(&bringup->pulse);
 }
 
 bool bringup_is_ready(const struct bringup *bringup)

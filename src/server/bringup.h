@@ -7,13 +7,14 @@
 #include "base/sm.h"
 #include "migrate/engine.h"
 #include "server/catalog.h"
+#include "server/pulse.h"
 #include "store/store.h"
 
 /*
  * Gets the state database into use, in the background and as often as it takes: reads the
  * migrations, prepares the tables, lists the migrations there, compares the targets' journals with
- * it, and then watches whether it still answers. When it comes back after it was away, all but the
- * reading is done again.
+ * it, and meanwhile and from then on watches whether it still answers. When it comes back after it
+ * was away, all but the reading is done again.
  */
 struct bringup {
     struct sm sm;
@@ -26,14 +27,14 @@ struct bringup {
 
     struct op op;
     struct op_sleep pause;
-    struct timer answer_limit;
+    struct pulse pulse;
     struct reconcile *reconcile; /* under way */
+    struct err uncompared;       /* why the last comparison failed; else clear */
     struct err lost;             /* since a table was missed; else clear */
     int rc;                      /* of the last operation */
     unsigned failures;           /* in a row */
     bool prepared;
     bool ready;   /* what needs the state database can be answered */
-    bool late;    /* the ping under way has taken too long */
     bool compare; /* the journals are to be compared once more */
     bool stopping;
 };

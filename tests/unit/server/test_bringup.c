@@ -15,6 +15,7 @@ static struct {
     int load_rc, prepare_rc, sync_rc, ping_rc, reconcile_rc;
     unsigned loads, prepares, syncs, pings, reconciles;
     unsigned stopped;
+    int hung_rc; /* what comes of one that hung and was canceled */
     struct op *hanging;
     struct reconcile *reconcile; /* hanging */
     void (*reconcile_done)(struct reconcile *reconcile);
@@ -24,7 +25,7 @@ static struct {
 static void fake_cancel(struct op *op)
 {
     world.hanging = NULL;
-    op_finish_later(op, &world.sched, ERR_CANCELED);
+    op_finish_later(op, &world.sched, world.hung_rc);
 }
 
 static int fake_start(struct op *op, int rc, unsigned *count)
@@ -130,6 +131,7 @@ static int set_up(void **state)
 {
     (void)state;
     memset(&world, 0, sizeof(world));
+    world.hung_rc = ERR_CANCELED;
     sched_init(&world.sched, 0);
     fake_engine.sched = &world.sched;
     fake_engine.store = &fake_store;
@@ -306,6 +308,75 @@ static void test_a_failed_comparison_is_repeated(void **state)
     stop();
 }
 
+static void test_failing_comparisons_back_off(void **state)
+{
+    (void)state;
+    world.reconcile_rc = ERR_STORE;
+    start();
+    run_for(99);
+    assert_int_equal(world.reconciles, 1);
+    run_for(1); /* 100 */
+    assert_int_equal(world.reconciles, 2);
+    run_for(200 + 400 + 800 + 1600 + 3200); /* 300, 700, 1500, 3100, 6300 */
+    assert_int_equal(world.reconciles, 7);
+    run_for(10000); /* every 5 s from here on */
+    assert_int_equal(world.reconciles, 9);
+    world.reconcile_rc = 0;
+    run_for(5000);
+    assert_true(bringup_is_ready(&bringup));
+    stop();
+}
+
+/* A target may keep a comparison waiting for as long as it likes. */
+static void outage_while_comparing(void **state, int ping_rc, uint64_t noticed_ms)
+{
+    (void)state;
+    world.reconcile_rc = HANG;
+    start();
+    run_for(5000);
+    assert_int_equal(world.pings, 2);
+    assert_true(bringup_is_ready(&bringup));
+    world.ping_rc = ping_rc; /* the next one is at 6000 */
+    run_for(1000 + noticed_ms - 1);
+    assert_true(bringup_is_ready(&bringup));
+    run_for(1);
+    assert_false(bringup_is_ready(&bringup));
+    assert_null(world.reconcile); /* it needs the state database */
+    assert_int_equal(world.prepares, 1);
+    world.ping_rc = world.reconcile_rc = 0;
+    run_for(1000);
+    assert_true(bringup_is_ready(&bringup));
+    assert_int_equal(world.prepares, 2);
+    assert_int_equal(world.reconciles, 2);
+    stop();
+}
+
+static void test_no_answer_while_comparing(void **state)
+{
+    outage_while_comparing(state, HANG, 2000);
+}
+
+static void test_an_outage_while_comparing(void **state)
+{
+    outage_while_comparing(state, ERR_STORE, 0);
+}
+
+/* Late, but it came: what was asked meanwhile may have failed, so all is done again. */
+static void test_a_late_answer_while_comparing(void **state)
+{
+    (void)state;
+    world.reconcile_rc = HANG;
+    start();
+    run_for(1000);
+    world.ping_rc = HANG;
+    world.hung_rc = 0;
+    run_for(3000);
+    assert_int_equal(world.prepares, 2);
+    assert_true(bringup_is_ready(&bringup));
+    assert_int_equal(world.reconciles, 2);
+    stop();
+}
+
 static void test_journals_are_compared_once_more(void **state)
 {
     (void)state;
@@ -318,8 +389,8 @@ static void test_journals_are_compared_once_more(void **state)
     assert_int_equal(world.reconciles, 2);
     run_for(10000);
     assert_int_equal(world.reconciles, 2);
-    assert_int_equal(world.pings, 5);
-    world.ping_rc = HANG; /* as soon as that is over */
+    assert_int_equal(world.pings, 6); /* the first one in front of the comparison */
+    world.ping_rc = HANG;             /* as soon as that is over */
     run_for(2000);
     bringup_compare(&bringup);
     run_for(500);
@@ -396,6 +467,10 @@ int main(void)
         cmocka_unit_test_setup(test_lost_tables_are_made_again, set_up),
         cmocka_unit_test_setup(test_no_answer_is_an_outage, set_up),
         cmocka_unit_test_setup(test_a_failed_comparison_is_repeated, set_up),
+        cmocka_unit_test_setup(test_failing_comparisons_back_off, set_up),
+        cmocka_unit_test_setup(test_no_answer_while_comparing, set_up),
+        cmocka_unit_test_setup(test_an_outage_while_comparing, set_up),
+        cmocka_unit_test_setup(test_a_late_answer_while_comparing, set_up),
         cmocka_unit_test_setup(test_journals_are_compared_once_more, set_up),
         cmocka_unit_test_setup(test_a_comparison_waits_for_another, set_up),
         cmocka_unit_test_setup(test_stop_in_every_state, set_up),
