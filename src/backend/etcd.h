@@ -4,7 +4,15 @@
 #include "backend/backend.h"
 #include "driver/curl.h"
 
-/* An etcd cluster, by its v3 JSON gateway. Zeros mean the defaults named here. */
+/*
+ * An etcd cluster, by its v3 JSON gateway. Its journal has one key for every migration and schema:
+ * made by the first up, changed by whatever follows, and never deleted, so that no request which
+ * arrives late takes effect a second time (etcd_marker.h). That of one which is undone is a
+ * tombstone of some 300 bytes: nothing but the number of migrations and schemas bounds them, and
+ * for everybody who reads the journal they are not there.
+ *
+ * Zeros mean the defaults named here.
+ */
 struct backend_etcd_settings {
     const char *connection;     /* name, lower case */
     const char *default_schema; /* {C}_SCHEMA, or NULL */

@@ -5,6 +5,12 @@
 #include "backend/etcd_reads.h"
 #include "base/clock.h"
 
+/* What is to be written for one of the share. */
+struct etcdb_want {
+    bool is_wanted;
+    int64_t marker_mod; /* what is to be there until then: a tombstone, or (0) nothing */
+};
+
 /* So many are looked at, and written, at once: two keys each. */
 static size_t adopt_share(const struct etcdb_read *read)
 {
@@ -34,8 +40,7 @@ static int adopt_put_look(struct etcdb_read *read)
     int rc = 0;
 
     buf_init(&key, ETCDB_BODY_MAX);
-    etcdb_txn_begin(&read->txn);
-    etcdb_txn_success(&read->txn);
+    etcdb_txn_begin_reads(&read->txn);
     for (size_t i = 0; i < share && rc == 0; i++) {
         adopt_put_key(&key, read, &read->adoptions[read->at + i]);
         rc = key.rc;
@@ -71,14 +76,14 @@ static int adopt_put_write(struct etcdb_read *read)
         if (pass == 1)
             etcdb_txn_success(&read->txn);
         for (size_t i = 0; i < share && rc == 0; i++) {
-            if (!read->missing[i])
+            if (!read->wants[i].is_wanted)
                 continue;
             adopt_put_key(&key, read, &read->adoptions[read->at + i]);
             rc = key.rc;
             if (rc == 0 && pass == 1)
                 rc = adopt_put_value(&value, &read->adoptions[read->at + i]);
             if (pass == 0)
-                etcdb_txn_compare_create(&read->txn, "", adopt_slice(&key), 0);
+                etcdb_txn_compare_mod(&read->txn, "", adopt_slice(&key), read->wants[i].marker_mod);
             else
                 etcdb_txn_put(&read->txn, "", adopt_slice(&key), adopt_slice(&value));
         }
@@ -105,23 +110,26 @@ static void adopt_next_share(struct etcdb_read *read, bool *more)
 static int adopt_take_look(struct etcdb_read *read, bool *more, struct err *err)
 {
     size_t share = adopt_share(read);
-    bool wanted = false;
+    bool any = false;
 
     for (size_t i = 0; i < share; i++) {
         const cJSON *exists = etcdb_answer_range(read->answer.body, 2 * i + 1);
         struct etcdb_marker marker;
         struct etcdb_kv kv;
+        bool is_none;
         int rc = etcdb_take_marker(etcdb_answer_range(read->answer.body, 2 * i), &marker, &kv,
                                    &read->arena, err);
 
         if (rc != 0 && rc != ERR_NOT_FOUND)
             return rc;
-        read->adoptions[read->at + i].adopted = rc == 0 && marker.kind != ETCDB_UP_PART;
-        read->missing[i] = rc == ERR_NOT_FOUND && etcdb_range_first(exists) != NULL;
-        wanted = wanted || read->missing[i];
+        is_none = rc == ERR_NOT_FOUND || marker.kind == ETCDB_UNDONE;
+        read->adoptions[read->at + i].adopted = !is_none && etcdb_marker_is_applied(&marker);
+        read->wants[i] = (struct etcdb_want){
+            .is_wanted = is_none && etcdb_range_first(exists) != NULL, .marker_mod = kv.mod};
+        any = any || read->wants[i].is_wanted;
     }
-    read->is_seen = wanted;
-    if (wanted)
+    read->is_seen = any;
+    if (any)
         *more = true;
     else
         adopt_next_share(read, more);
@@ -139,7 +147,7 @@ static int adopt_take_write(struct etcdb_read *read, bool *more, struct err *err
         return 0;
     }
     for (size_t i = 0; i < share; i++)
-        if (read->missing[i])
+        if (read->wants[i].is_wanted)
             read->adoptions[read->at + i].adopted = true;
     adopt_next_share(read, more);
     return 0;
@@ -171,8 +179,8 @@ int etcdb_adopt(struct backend *backend, struct op *op, struct backend_adoption 
     read->put = adopt_put;
     read->take = adopt_take;
     read->retry = adopt_retry;
-    read->missing = arena_calloc(&read->arena, read->db->max_txn_ops + 1, sizeof(*read->missing));
-    if (read->missing == NULL) {
+    read->wants = arena_calloc(&read->arena, read->db->max_txn_ops + 1, sizeof(*read->wants));
+    if (read->wants == NULL) {
         etcdb_read_free(read);
         return op_refuse(op, ERR_NOMEM, "out of memory");
     }

@@ -35,23 +35,19 @@ void etcdb_step_open(struct etcdb_step *step)
         etcdb_txn_compare_mod(&step->txn, "", step->marker_key, step->marker_mod);
 }
 
-void etcdb_step_put_marker(struct etcdb_step *step, bool remove)
+void etcdb_step_put_marker(struct etcdb_step *step)
 {
     struct etcdb_txn *txn = &step->txn;
-    const struct slice none = {.len = 0};
     struct slice value;
 
     etcdb_txn_success(txn);
     buf_truncate(&step->next_value, 0);
-    if (remove) {
-        etcdb_txn_delete(txn, "", step->marker_key, none);
-        etcdb_txn_delete(txn, "", step->undo_start, step->undo_end);
-        return;
-    }
     if (etcdb_marker_put(&step->next_value, &step->next) != 0 && txn->body.rc == 0)
         txn->body.rc = step->next_value.rc;
     value = (struct slice){.at = buf_str(&step->next_value), .len = step->next_value.len};
     etcdb_txn_put(txn, "", step->marker_key, value);
+    if (step->next.kind == ETCDB_UNDONE)
+        etcdb_txn_delete(txn, "", step->undo_start, step->undo_end);
 }
 
 bool etcdb_step_send(struct etcdb_step *step)
@@ -70,29 +66,41 @@ bool etcdb_step_send(struct etcdb_step *step)
     return stuck;
 }
 
-void etcdb_step_set_next(struct etcdb_step *step, size_t done)
+static void chunk_set_done(struct etcdb_step *step, size_t done)
 {
-    const struct migration *migration = step->step->migration;
     struct etcdb_marker *next = &step->next;
-    bool is_down = etcdb_step_is_down(step), whole = done == step->operations.count;
 
-    if (is_down)
-        *next = step->marker;
-    else
-        *next = (struct etcdb_marker){
-            .kept = step->keeps,
-            .records = step->keeps && step->marker_mod != 0 ? step->marker.records : 0,
-            .applied_at_us = whole ? clock_wall_us() : 0};
-    next->kind = is_down ? ETCDB_DOWN_PART : whole ? ETCDB_UP : ETCDB_UP_PART;
     next->operations = step->operations.count;
     next->done = done;
-    if (!is_down) {
-        memcpy(next->checksum, migration->up.checksum, sizeof(next->checksum));
-        snprintf(next->run_id, sizeof(next->run_id), "%s", step->step->run_id);
-    }
-    memcpy(next->attempt, step->attempt, sizeof(next->attempt));
     memcpy(next->script, step->script->checksum, sizeof(next->script));
     memcpy(next->plan, step->plan, sizeof(next->plan));
+}
+
+void etcdb_step_set_next_up(struct etcdb_step *step, size_t done)
+{
+    struct etcdb_marker *next = &step->next;
+    bool whole = done == step->operations.count;
+
+    *next = (struct etcdb_marker){
+        .kind = whole ? ETCDB_UP : ETCDB_UP_PART,
+        .kept = step->keeps,
+        .records = step->keeps && step->marker_mod != 0 ? step->marker.records : 0,
+        .applied_at_us = whole ? clock_wall_us() : 0};
+    memcpy(next->checksum, step->step->migration->up.checksum, sizeof(next->checksum));
+    memcpy(next->attempt, step->attempt, sizeof(next->attempt));
+    snprintf(next->run_id, sizeof(next->run_id), "%s", step->step->run_id);
+    chunk_set_done(step, done);
+}
+
+void etcdb_step_set_next_down(struct etcdb_step *step, enum etcdb_kind kind)
+{
+    struct etcdb_marker *next = &step->next;
+
+    *next = step->marker;
+    next->kind = kind;
+    if (step->marker.kind == ETCDB_UP) /* a part of a down has it already */
+        memcpy(next->undid, step->marker.attempt, sizeof(next->undid));
+    memcpy(next->attempt, step->attempt, sizeof(next->attempt));
 }
 
 /* Operations of a nested transaction are not looked at for permissions, so there is no nesting
@@ -107,30 +115,47 @@ static struct etcdb_limits chunk_limits(const struct etcdb_step *step)
                                            !etcd_client_has_auth(db->client)};
 }
 
+/* Operations beside those of the script: the marker, and the end of what was kept. */
+static size_t chunk_extra(const struct etcdb_step *step)
+{
+    return etcdb_step_is_down(step) ? 2 : 1;
+}
+
 /* How many operations the next transaction takes. */
 static size_t chunk_fit(const struct etcdb_step *step, const struct etcdb_limits *limits)
 {
-    size_t done = etcdb_step_done(step), extra = etcdb_step_is_down(step) ? 2 : 1;
+    size_t done = etcdb_step_done(step);
 
     return etcdb_limits_fit(limits, step->operations.items + done, step->operations.count - done,
-                            step->path_len, extra, etcdb_step_own_bytes(step));
+                            step->path_len, chunk_extra(step), etcdb_step_own_bytes(step));
+}
+
+static void chunk_set_next(struct etcdb_step *step, size_t done)
+{
+    bool whole = done == step->operations.count;
+
+    if (!etcdb_step_is_down(step)) {
+        etcdb_step_set_next_up(step, done);
+        return;
+    }
+    etcdb_step_set_next_down(step, whole ? ETCDB_UNDONE : ETCDB_DOWN_PART);
+    chunk_set_done(step, done);
 }
 
 static bool chunk_send(struct etcdb_step *step)
 {
     const struct etcdb_limits limits = chunk_limits(step);
     size_t done = etcdb_step_done(step), count = chunk_fit(step, &limits);
-    bool is_down = etcdb_step_is_down(step), whole = done + count == step->operations.count;
 
-    if (count == 0 && !whole)
+    if (count == 0 && done < step->operations.count)
         return etcdb_step_fail_with(step, ERR_LIMIT,
                                     "operation %u is too large for one request to etcd",
                                     step->operations.items[done].number);
-    etcdb_step_set_next(step, done + count);
+    chunk_set_next(step, done + count);
     etcdb_step_open(step);
-    etcdb_step_put_marker(step, is_down && whole);
+    etcdb_step_put_marker(step);
     etcdb_txn_operations(&step->txn, step->path, step->operations.items + done, count, &limits,
-                         is_down ? 2 : 1);
+                         chunk_extra(step));
     return etcdb_step_send(step);
 }
 
@@ -194,14 +219,28 @@ static bool chunk_go_on(struct etcdb_step *step, const cJSON *body)
     return etcdb_keep_send(step, body);
 }
 
+/* There is no trace of it, or a tombstone. */
+static bool chunk_is_none(const struct etcdb_step *step)
+{
+    return step->marker_mod == 0 || step->marker.kind == ETCDB_UNDONE;
+}
+
+/* What took effect and is undone by now must not take effect again, as far as this step goes. */
+static bool chunk_begin_up(struct etcdb_step *step, const cJSON *body)
+{
+    bool was_undone = step->marker_mod != 0 && strcmp(step->marker.undid, step->attempt) == 0;
+
+    if (step->chunks > 0 || was_undone || (step->marker_mod == 0 && step->in_doubt))
+        return etcdb_step_fail_with(step, ERR_CONFLICT,
+                                    "somebody undid this migration, or removed the journal's entry "
+                                    "of it, while it was at work");
+    return chunk_go_on(step, body);
+}
+
 static bool chunk_decide_up(struct etcdb_step *step, const cJSON *body)
 {
-    if (step->marker_mod == 0 && step->chunks > 0)
-        return etcdb_step_fail_with(step, ERR_CONFLICT,
-                                    "somebody removed the journal's entry of this migration while "
-                                    "it was at work");
-    if (step->marker_mod == 0)
-        return chunk_go_on(step, body);
+    if (chunk_is_none(step))
+        return chunk_begin_up(step, body);
     switch (step->marker.kind) {
     case ETCDB_UP:
         return etcdb_step_succeed(step, strcmp(step->marker.attempt, step->attempt) == 0
@@ -215,13 +254,15 @@ static bool chunk_decide_up(struct etcdb_step *step, const cJSON *body)
     case ETCDB_DOWN_PART:
     case ETCDB_UNDO_PART:
         return chunk_fail_half_way(step, "down");
+    case ETCDB_UNDONE: /* was looked at above */
+        break;
     }
     abort();
 }
 
 static bool chunk_decide_down(struct etcdb_step *step, const cJSON *body)
 {
-    if (step->marker_mod == 0)
+    if (chunk_is_none(step))
         return etcdb_step_succeed(step, step->in_doubt || step->chunks > 0 ? BACKEND_DONE
                                                                            : BACKEND_WAS_DONE);
     switch (step->marker.kind) {
@@ -243,6 +284,8 @@ static bool chunk_decide_down(struct etcdb_step *step, const cJSON *body)
             return etcdb_undo_next(step, body);
         step->script = NULL; /* a down script that came later does not know where this one stands */
         return etcdb_undo_next(step, NULL);
+    case ETCDB_UNDONE: /* was looked at above */
+        break;
     }
     abort();
 }
@@ -267,7 +310,7 @@ static int chunk_take_marker(struct etcdb_step *step, struct etcdb_marker *marke
 /* The transaction that was sent took effect, now or by an earlier try. */
 static bool chunk_applied(struct etcdb_step *step, int64_t revision)
 {
-    bool whole = step->next_value.len == 0 || step->next.kind == ETCDB_UP;
+    bool whole = step->next.kind == ETCDB_UP || step->next.kind == ETCDB_UNDONE;
 
     step->in_doubt = false;
     step->losses = 0;
@@ -286,7 +329,7 @@ static bool chunk_applied(struct etcdb_step *step, int64_t revision)
 
 static bool chunk_is_as_sent(const struct etcdb_step *step, const struct etcdb_kv *kv)
 {
-    return step->next_value.len > 0 && kv->mod != 0 && kv->value.len == step->next_value.len &&
+    return kv->mod != 0 && kv->value.len == step->next_value.len &&
            memcmp(kv->value.at, step->next_value.data, kv->value.len) == 0;
 }
 
@@ -332,7 +375,7 @@ bool etcdb_step_probed(struct etcdb_step *step)
 
     if (chunk_take_marker(step, &found, &kv) != 0)
         return etcdb_step_fail(step);
-    if (chunk_is_as_sent(step, &kv) || (step->next_value.len == 0 && kv.mod == 0))
+    if (chunk_is_as_sent(step, &kv))
         return chunk_applied(step, kv.mod);
     if (step->probe_tells) /* an earlier one that was lost may still take effect */
         step->in_doubt = false;

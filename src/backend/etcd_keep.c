@@ -164,12 +164,12 @@ bool etcdb_keep_send(struct etcdb_step *step, const cJSON *body)
         return keep_fail_too_large(step, seen[0].operation);
     if (rc != 0)
         return etcdb_step_no_memory(step);
-    etcdb_step_set_next(step, step->looked_from + chunk.whole);
+    etcdb_step_set_next_up(step, step->looked_from + chunk.whole);
     if (chunk.entries > 0)
         step->next.records++;
     etcdb_step_open(step);
     keep_put_compares(step, &chunk, etcdb_answer_revision(body));
-    etcdb_step_put_marker(step, false);
+    etcdb_step_put_marker(step);
     if (chunk.entries > 0)
         keep_put_record(step, &chunk);
     etcdb_txn_operations(&step->txn, step->path, chunk.items, chunk.count, &limits, KEEP_EXTRA);

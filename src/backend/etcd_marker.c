@@ -12,7 +12,31 @@ static const char *const kind_name[] = {
     [ETCDB_UP_PART] = "up-part",
     [ETCDB_DOWN_PART] = "down-part",
     [ETCDB_UNDO_PART] = "undo-part",
+    [ETCDB_UNDONE] = "undone",
 };
+
+bool etcdb_marker_is_applied(const struct etcdb_marker *marker)
+{
+    return marker->kind != ETCDB_UP_PART && marker->kind != ETCDB_UNDONE;
+}
+
+/* What only a script that is at work needs to know. */
+static void put_part(struct buf *out, const struct etcdb_marker *marker)
+{
+    buf_printf(out, ",\"done\":%zu", marker->done);
+    json_put_member(out, "script", marker->script);
+    json_put_member(out, "plan", marker->plan);
+}
+
+static void put_applied(struct buf *out, const struct etcdb_marker *marker)
+{
+    buf_printf(out, ",\"applied_at_us\":%" PRId64 ",\"operations\":%zu", marker->applied_at_us,
+               marker->operations);
+    if (marker->kept)
+        buf_printf(out, ",\"records\":%zu", marker->records);
+    if (marker->kind != ETCDB_UP)
+        put_part(out, marker);
+}
 
 int etcdb_marker_put(struct buf *out, const struct etcdb_marker *marker)
 {
@@ -21,15 +45,10 @@ int etcdb_marker_put(struct buf *out, const struct etcdb_marker *marker)
     json_put_member(out, "checksum", marker->checksum);
     json_put_member(out, "run_id", marker->run_id);
     json_put_member(out, "attempt", marker->attempt);
-    buf_printf(out, ",\"applied_at_us\":%" PRId64 ",\"operations\":%zu", marker->applied_at_us,
-               marker->operations);
-    if (marker->kept)
-        buf_printf(out, ",\"records\":%zu", marker->records);
-    if (marker->kind != ETCDB_UP) {
-        buf_printf(out, ",\"done\":%zu", marker->done);
-        json_put_member(out, "script", marker->script);
-        json_put_member(out, "plan", marker->plan);
-    }
+    if (marker->undid[0] != '\0')
+        json_put_member(out, "undid", marker->undid);
+    if (marker->kind != ETCDB_UNDONE)
+        put_applied(out, marker);
     return buf_putc(out, '}');
 }
 
@@ -81,6 +100,7 @@ static bool take_all(const cJSON *root, struct etcdb_marker *out)
         !take_text(root, "checksum", out->checksum, sizeof(out->checksum)) ||
         !take_text(root, "run_id", out->run_id, sizeof(out->run_id)) ||
         !take_text(root, "attempt", out->attempt, sizeof(out->attempt)) ||
+        !take_text(root, "undid", out->undid, sizeof(out->undid)) ||
         !take_text(root, "script", out->script, sizeof(out->script)) ||
         !take_text(root, "plan", out->plan, sizeof(out->plan)) ||
         !take_number(root, "applied_at_us", &out->applied_at_us) ||

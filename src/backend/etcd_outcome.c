@@ -153,8 +153,7 @@ static bool step_probe(struct etcdb_step *step)
 {
     struct etcdb_txn *txn = &step->txn;
 
-    etcdb_txn_begin(txn);
-    etcdb_txn_success(txn);
+    etcdb_txn_begin_reads(txn);
     etcdb_txn_range(txn, "", step->marker_key, (struct slice){.len = 0}, 0, false);
     etcdb_txn_end(txn);
     return etcdb_step_ask(step, ETCDB_PROBING);

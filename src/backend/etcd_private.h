@@ -54,7 +54,7 @@ void etcdb_explain(const struct etcdb *db, const char *schema, const struct etcd
 int etcdb_take_marker(const cJSON *range, struct etcdb_marker *out, struct etcdb_kv *kv,
                       struct arena *arena, struct err *err);
 
-/* etcd_step.c, etcd_reads.c, etcd_adopt.c: the operations of struct backend_ops */
+/* etcd_step.c, etcd_reads.c, etcd_journal.c, etcd_adopt.c: the operations of struct backend_ops */
 int etcdb_execute(struct backend *backend, struct op *op, const struct backend_step *step,
                   struct backend_result *result);
 int etcdb_inspect(struct backend *backend, struct op *op, struct backend_check *checks,

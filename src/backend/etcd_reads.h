@@ -31,8 +31,8 @@ struct etcdb_read {
     size_t limit;
     struct backend_journal *journal;
     struct backend_adoption *adoptions; /* adopt */
-    bool *missing;                      /* of the share: to be written */
-    bool is_seen;                       /* missing is set */
+    struct etcdb_want *wants;           /* of the share */
+    bool is_seen;                       /* wants are set */
 };
 
 /* NULL when memory is out, which the op says. `put` and `take` are to be set. */

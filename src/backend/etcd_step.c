@@ -6,10 +6,11 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "model/ids.h"
-#include "model/jsonscript.h"
+#include "io/work.h"
 
 static const struct sm_state step_states[] = {
+    [ETCDB_RENDERING] = {"rendering", SM_TO(ETCDB_RENDERING) | SM_TO(ETCDB_LOOKING) |
+                                          SM_TO(ETCDB_SENDING) | SM_TO(ETCDB_DONE)},
     [ETCDB_PAUSING] = {"pausing", SM_TO(ETCDB_LOOKING) | SM_TO(ETCDB_CHECKING) |
                                       SM_TO(ETCDB_SENDING) | SM_TO(ETCDB_PROBING) |
                                       SM_TO(ETCDB_DONE)},
@@ -72,8 +73,7 @@ bool etcdb_step_look(struct etcdb_step *step)
     struct etcdb_txn *txn = &step->txn;
 
     arena_free(&step->seen_arena);
-    etcdb_txn_begin(txn);
-    etcdb_txn_success(txn);
+    etcdb_txn_begin_reads(txn);
     etcdb_txn_range(txn, "", step->marker_key, (struct slice){.len = 0}, 0, false);
     step->looked_from = etcdb_step_done(step);
     if (step->keeps)
@@ -112,6 +112,17 @@ static void step_finish(struct etcdb_step *step)
 
 /* --- the machine --- */
 
+static bool step_rendered(struct etcdb_step *step)
+{
+    if (step->canceled)
+        return etcdb_step_fail_with(step, ERR_CANCELED, "canceled");
+    if (step->rc != 0) {
+        step->err = step->work.err;
+        return etcdb_step_fail(step);
+    }
+    return etcdb_step_check(step) != 0 ? etcdb_step_fail(step) : etcdb_step_begin(step);
+}
+
 static bool step_answered(struct etcdb_step *step)
 {
     const enum etcdb_step_state state = (enum etcdb_step_state)step->sm.state;
@@ -132,6 +143,8 @@ static bool step_answered(struct etcdb_step *step)
 static bool step_once(struct etcdb_step *step) /* true: call again; false: waiting, or it is gone */
 {
     switch ((enum etcdb_step_state)step->sm.state) {
+    case ETCDB_RENDERING:
+        return step_rendered(step);
     case ETCDB_PAUSING:
         if (step->canceled && !step->in_doubt)
             return etcdb_step_fail_with(step, ERR_CANCELED, "canceled");
@@ -177,118 +190,6 @@ static void step_set_attempt(struct etcdb_step *step)
         snprintf(step->attempt + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* Copies what was built, and empties it for the next. */
-static struct slice step_keep_text(struct etcdb_step *step, struct buf *text)
-{
-    struct slice copy = {.at = NULL, .len = text->len};
-
-    if (text->rc == 0)
-        copy.at = arena_strndup(&step->arena, buf_str(text), text->len);
-    buf_truncate(text, 0);
-    return copy;
-}
-
-static int step_make_names(struct etcdb_step *step)
-{
-    const struct etcdb *db = step->db;
-    const char *schema = step->step->schema, *id = step->step->migration->id;
-    struct slice path;
-    struct buf text;
-
-    buf_init(&text, ETCDB_BODY_MAX);
-    etcdb_put_path(&text, db->prefix, schema, step->step->migration->table);
-    path = step_keep_text(step, &text);
-    etcdb_put_marker_key(&text, db->reserved, schema, id);
-    step->marker_key = step_keep_text(step, &text);
-    etcdb_put_undo_prefix(&text, db->reserved, schema, id);
-    step->undo_start = step_keep_text(step, &text);
-    if (step->undo_start.at != NULL)
-        etcd_put_range_end(&text, step->undo_start.at, step->undo_start.len);
-    step->undo_end = step_keep_text(step, &text);
-    buf_free(&text);
-    if (path.at == NULL || step->marker_key.at == NULL || step->undo_start.at == NULL ||
-        step->undo_end.at == NULL)
-        return ERR_NOMEM;
-    step->path = path.at;
-    step->path_len = path.len;
-    return 0;
-}
-
-static int step_refuse_at(struct etcdb_step *step, int code, const struct etcd_operation *one,
-                          const char *why)
-{
-    err_set(&step->err, code, "operation %u of %zu: %s", one->number, step->operations.given, why);
-    step->err.statement = one->number;
-    step->err.line = one->line;
-    return code;
-}
-
-/* Journals of other connections may be on the same cluster. */
-static int step_check_reserved(struct etcdb_step *step)
-{
-    const struct etcdb *db = step->db;
-    char why[400];
-
-    for (size_t i = 0; i < db->guarded_count; i++) {
-        const struct etcd_operation *bad =
-            etcdb_find_reserved(&step->operations, step->path, db->guarded[i]);
-
-        if (bad == NULL)
-            continue;
-        snprintf(why, sizeof(why),
-                 "it touches keys that begin with \"%.200s\", where BfM keeps its journal",
-                 db->guarded[i]);
-        return step_refuse_at(step, ERR_INVALID, bad, why);
-    }
-    return 0;
-}
-
-/* What can be said without asking etcd. */
-static int step_check_operations(struct etcdb_step *step)
-{
-    const struct etcdb *db = step->db;
-    int rc = step_check_reserved(step);
-    char why[400];
-
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < step->operations.count; i++) {
-        const struct etcd_operation *one = &step->operations.items[i];
-        size_t size = etcdb_size_of(one, step->path_len) + etcdb_step_own_bytes(step);
-
-        if (size <= db->max_request)
-            continue;
-        snprintf(why, sizeof(why),
-                 "the request is too large: with the journal's entry it has %zu bytes, and etcd "
-                 "takes %zu in one (--max-request-bytes; here the connection's MAX_REQUEST_BYTES)",
-                 size, db->max_request);
-        return step_refuse_at(step, ERR_LIMIT, one, why);
-    }
-    return 0;
-}
-
-static int step_prepare(struct etcdb_step *step)
-{
-    const struct migration *migration = step->step->migration;
-    const struct template_values values = {.connection = migration->connection,
-                                           .schema = step->step->schema,
-                                           .backend = backend_kind_name(migration->backend),
-                                           .version = migration->version};
-    int rc = ids_check_schema(step->step->schema, BACKEND_ETCD, &step->err);
-
-    if (rc != 0)
-        return rc;
-    if (step->script != NULL)
-        rc = json_script_render(step->script, &values, &step->arena, &step->operations, &step->err);
-    if (rc != 0)
-        return rc;
-    if (step_make_names(step) != 0)
-        return err_set(&step->err, ERR_NOMEM, "out of memory");
-    step->take = step->operations.count;
-    etcdb_plan_of(&step->operations, step->path, step->plan);
-    return step_check_operations(step);
-}
-
 static struct etcdb_step *step_create(struct etcdb *db, struct op *op,
                                       const struct backend_step *step,
                                       struct backend_result *result)
@@ -299,7 +200,7 @@ static struct etcdb_step *step_create(struct etcdb *db, struct op *op,
 
     if (self == NULL)
         return NULL;
-    sm_init(&self->sm, step_states, "etcd_step", ETCDB_PAUSING);
+    sm_init(&self->sm, step_states, "etcd_step", ETCDB_RENDERING);
     self->db = db;
     self->op = op;
     self->step = step;
@@ -327,7 +228,7 @@ int etcdb_execute(struct backend *backend, struct op *op, const struct backend_s
     *result = (struct backend_result){.outcome = BACKEND_DONE, .attempts = 1};
     if (self == NULL)
         return op_refuse(op, ERR_NOMEM, "out of memory");
-    rc = step_prepare(self);
+    rc = etcdb_step_prepare(self);
     if (rc != 0) {
         op->err = self->err;
         step_free(self);
@@ -335,7 +236,11 @@ int etcdb_execute(struct backend *backend, struct op *op, const struct backend_s
     }
     op_begin(op, self, step_cancel);
     etcdb_begin(db);
-    etcdb_step_begin(self);
+    if (etcdb_step_is_large(self))
+        step_await(self, ETCDB_RENDERING,
+                   work_start(db->loop, &self->work, etcdb_step_render, self));
+    else
+        etcdb_step_begin(self);
     if (!self->work.active) { /* refused: to be handled, but not from here */
         struct err why = self->work.err;
 

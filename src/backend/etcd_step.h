@@ -9,14 +9,16 @@
 /*
  * One step (backend_ops.execute):
  *
- *            ┌──────────── PAUSING <─────────────┐  the same request again
- *            v                                   │
- *  start ─┬─> LOOKING ─┬─> [CHECKING] ─> SENDING ┼─> [PROBING] ─> DONE
- *         │      ^     └───────────────────^     │
- *         │      └──── next chunk, or lost ──────┤
- *         └───────────────────────────^          v
- *           all fits into one transaction      next chunk
+ *                    ┌──────────── PAUSING <─────────────┐  the same request again
+ *                    v                                   │
+ *  [RENDERING] ─┬─> LOOKING ─┬─> [CHECKING] ─> SENDING ──┼─> [PROBING] ─> DONE
+ *               │      ^     └───────────────────^       │
+ *               │      └──── next chunk, or lost ────────┤
+ *               └───────────────────────────^            v
+ *                 all fits into one transaction        next chunk
  *
+ * RENDERING a thread puts the values in the place of a long script's variables and reads it; a
+ *           short one is through with that before the step starts
  * PAUSING   before the same request is sent again
  * LOOKING   the marker is being read, with what is needed to go on: current values of the keys that
  *           are changed next, where they are to be kept, or a record of values that were
@@ -28,11 +30,14 @@
  * Happy path: SENDING, DONE. Without a down script, or down: LOOKING, SENDING, DONE. Everything
  * that is changed is compared with what was seen, the marker first, so whoever loses a race only
  * looks again. A transaction whose outcome is unknown is sent again as it is: either it takes
- * effect now, or the marker tells whose it is. A failure goes to DONE by etcdb_step_fail(); so does
- * a cancel, which cuts everything short but a transaction whose outcome is unknown.
+ * effect now, or the marker tells whose it is. As the marker is never deleted (etcd_marker.h), no
+ * copy of it takes effect a second time, however late it arrives. A failure goes to DONE by
+ * etcdb_step_fail(); so does a cancel, which cuts everything short but a transaction whose outcome
+ * is unknown.
  */
 /* clang-format on */
 enum etcdb_step_state {
+    ETCDB_RENDERING,
     ETCDB_PAUSING,
     ETCDB_LOOKING,
     ETCDB_CHECKING,
@@ -69,7 +74,7 @@ struct etcdb_step {
     struct etcdb_marker marker; /* as it was found, or left */
     int64_t marker_mod;         /* its revision; 0: it is not there */
     struct etcdb_marker next;   /* what the transaction under way makes of it */
-    struct buf next_value;      /* the same as its text; empty: it goes away */
+    struct buf next_value;      /* the same as its text */
     bool looked;                /* the cluster was heard of */
     bool keeps;                 /* previous values */
     size_t looked_from;         /* the operation from which on keys were looked at */
@@ -100,6 +105,13 @@ bool etcdb_step_look(struct etcdb_step *step);
 /* Waits before the request is sent again. */
 bool etcdb_step_pause(struct etcdb_step *step, uint64_t ms);
 
+/* etcd_prepare.c: names and operations. Each gives 0, or the reason in step->err (or *err). */
+int etcdb_step_prepare(struct etcdb_step *step);
+/* The operations are left to etcdb_step_render(), which is for a thread, and etcdb_step_check(). */
+bool etcdb_step_is_large(const struct etcdb_step *step);
+int etcdb_step_render(void *step, struct err *err);
+int etcdb_step_check(struct etcdb_step *step); /* what can be said without asking etcd */
+
 /* etcd_outcome.c: each leaves the state it was called in. */
 bool etcdb_step_succeed(struct etcdb_step *step, enum backend_outcome outcome);
 /* The door for every failure: step->err is set. */
@@ -126,14 +138,16 @@ bool etcdb_step_probed(struct etcdb_step *step);
 bool etcdb_step_shrink(struct etcdb_step *step);
 /* Operations that took effect by now. */
 size_t etcdb_step_done(const struct etcdb_step *step);
-/* What an up makes of the marker when `done` operations have taken effect. */
-void etcdb_step_set_next(struct etcdb_step *step, size_t done);
+/* What an up makes of the marker when `done` operations have taken effect, into step->next. */
+void etcdb_step_set_next_up(struct etcdb_step *step, size_t done);
+/* What a down makes of it. */
+void etcdb_step_set_next_down(struct etcdb_step *step, enum etcdb_kind kind);
 /* Bytes of what every transaction has beside the script's operations. */
 size_t etcdb_step_own_bytes(const struct etcdb_step *step);
 /* Starts a transaction: the marker is as it was seen. */
 void etcdb_step_open(struct etcdb_step *step);
-/* Behind the compares: the marker becomes step->next, or goes away. */
-void etcdb_step_put_marker(struct etcdb_step *step, bool remove);
+/* Behind the compares: the marker becomes step->next. What was kept goes with the tombstone. */
+void etcdb_step_put_marker(struct etcdb_step *step);
 bool etcdb_step_send(struct etcdb_step *step);
 
 /* etcd_keep.c: a chunk of which previous values are kept */

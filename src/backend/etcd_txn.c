@@ -34,6 +34,12 @@ void etcdb_txn_success(struct etcdb_txn *txn)
     buf_puts(&txn->body, "],\"success\":[");
 }
 
+void etcdb_txn_begin_reads(struct etcdb_txn *txn)
+{
+    etcdb_txn_begin(txn);
+    etcdb_txn_success(txn);
+}
+
 void etcdb_txn_failure(struct etcdb_txn *txn)
 {
     buf_puts(&txn->body, "],\"failure\":[");

@@ -17,6 +17,8 @@ void etcdb_txn_init(struct etcdb_txn *txn, size_t max);
 void etcdb_txn_free(struct etcdb_txn *txn);
 
 void etcdb_txn_begin(struct etcdb_txn *txn);
+/* Begins one without compares: what is asked for follows. */
+void etcdb_txn_begin_reads(struct etcdb_txn *txn);
 void etcdb_txn_success(struct etcdb_txn *txn);
 void etcdb_txn_failure(struct etcdb_txn *txn);
 /* 0, ERR_NOMEM or ERR_LIMIT: of anything since begin. */

@@ -60,15 +60,6 @@ static int undo_read_record(struct etcdb_step *step, const cJSON *body)
 
 /* --- putting back --- */
 
-/* What the marker becomes when the record that is looked at, the last one, is through. */
-static void undo_set_next(struct etcdb_step *step)
-{
-    step->next = step->marker;
-    step->next.kind = ETCDB_UNDO_PART;
-    step->next.records = step->record_at;
-    memcpy(step->next.attempt, step->attempt, sizeof(step->next.attempt));
-}
-
 static void undo_put_entries(struct etcdb_step *step)
 {
     const struct slice none = {.len = 0};
@@ -90,11 +81,12 @@ static bool undo_send(struct etcdb_step *step, const struct etcdb_kv *now)
     bool whole = step->record_at == 0;
     struct buf key;
 
-    undo_set_next(step);
+    etcdb_step_set_next_down(step, whole ? ETCDB_UNDONE : ETCDB_UNDO_PART);
+    step->next.records = step->record_at; /* which is the last one */
     etcdb_step_open(step);
     for (size_t i = 0; i < step->record.count; i++)
         etcdb_txn_compare_mod(&step->txn, "", step->record.entries[i].key, now[i].mod);
-    etcdb_step_put_marker(step, whole);
+    etcdb_step_put_marker(step);
     if (!whole) {
         buf_init(&key, ETCDB_BODY_MAX);
         undo_put_record_key(step, &key, step->record_at);
@@ -121,8 +113,7 @@ static bool undo_check(struct etcdb_step *step)
     struct etcdb_txn *txn = &step->txn;
     const struct slice none = {.len = 0};
 
-    etcdb_txn_begin(txn);
-    etcdb_txn_success(txn);
+    etcdb_txn_begin_reads(txn);
     etcdb_txn_range(txn, "", step->marker_key, none, 0, true);
     for (size_t i = 0; i < step->record.count; i++)
         etcdb_txn_range(txn, "", step->record.entries[i].key, none, 0, false);

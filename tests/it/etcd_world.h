@@ -189,6 +189,42 @@ static inline int64_t admin_revision(struct world *world)
     return revision;
 }
 
+/* Of all keys that begin so there are that many, and each is the tombstone of a migration. */
+static inline void assert_only_tombstones(struct world *world, const char *path, size_t expected)
+{
+    static const char folder[] = "/app.bfm/journal/", kind[] = "={\"kind\":\"undone\",";
+    char end[64];
+    size_t count = 0;
+
+    snprintf(end, sizeof(end), "%s", path);
+    end[strlen(end) - 1]++;
+    assert_int_equal(admin_count(world, path, end, NULL), expected);
+    for (const char *at = admin_show(world, folder, "/app.bfm/journal0"); *at != '\0'; count++) {
+        const char *line = at, *value = strchr(at, '=');
+
+        assert_true(strncmp(line, folder, strlen(folder)) == 0 && value != NULL);
+        assert_true(strncmp(value, kind, strlen(kind)) == 0);
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+    }
+    assert_int_equal(count, expected);
+}
+
+/* The key's last revision; 0: it is not there. */
+static inline int64_t admin_mod(struct world *world, const char *key, size_t len)
+{
+    struct etcdb_txn txn;
+    int64_t mod;
+    cJSON *body;
+
+    admin_begin(&txn);
+    etcdb_txn_range(&txn, "", (struct slice){.at = key, .len = len}, world_slice(""), 0, true);
+    body = admin_call(world, &txn);
+    mod = etcdb_kv_mod(etcdb_range_first(etcdb_answer_range(body, 0)));
+    cJSON_Delete(body);
+    return mod;
+}
+
 /* --- the world --- */
 
 static inline int world_setup(void **state)
@@ -254,6 +290,11 @@ static inline const struct migration *load(struct world *world, const char *name
         fail_msg("%s", registry->migrations[0]->invalid);
     return registry->migrations[0];
 }
+
+/* One operation of a script; `value` is JSON. */
+#define PUT(key, value) "{\"key\":\"" key "\",\"value\":" value "}"
+#define DELETE(key)     "{\"operation\":\"delete\",\"key\":\"" key "\"}"
+#define PREFIX(key)     "{\"operation\":\"delete_prefix\",\"key\":\"" key "\"}"
 
 /* `count` puts "k<n>" of `value`, deletions of them, in a buffer that is good until the next call
  * with the same `slot`. */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "backend/etcd_private.h"
+#include "io/work.h"
 
 enum fake_fault {
     FAKE_FINE,
@@ -50,6 +51,13 @@ struct fake_call {
     enum fake_fault fault;
 };
 
+struct fake_work {
+    struct timer timer;
+    struct op *op;
+    int (*fn)(void *arg, struct err *err);
+    void *arg;
+};
+
 struct loop {
     struct sched sched;
     struct fake_key keys[FAKE_KEYS]; /* rising */
@@ -58,10 +66,13 @@ struct loop {
     struct fake_call calls[FAKE_PENDING];
     enum fake_fault faults[FAKE_CALLS]; /* by number of the call */
     size_t called;
-    size_t writes;                     /* transactions that changed something */
-    char *late;                        /* the body of one that is still on its way */
-    const char *race_key, *race_value; /* a value of NULL: what is there */
-    struct op *step;                   /* to be canceled */
+    char *sent[FAKE_CALLS]; /* transactions that were to change something, and were not refused */
+    size_t sent_count;
+    size_t writes;                        /* transactions that changed something */
+    char *late;                           /* the body of one that is still on its way */
+    const char *race_key, *race_value;    /* a value of NULL: what is there */
+    struct op *step;                      /* to be canceled */
+    struct fake_work works[FAKE_PENDING]; /* what threads are busy with */
     bool has_auth, is_away;
     size_t max_txn_ops;
 };
@@ -319,6 +330,34 @@ static cJSON *fake_execute(const char *body)
     return answer;
 }
 
+/* --- work --- */
+
+static void fake_on_worked(struct timer *timer)
+{
+    struct fake_work *work = container_of(timer, struct fake_work, timer);
+    struct op *op = work->op;
+    struct err err = {0};
+    int rc = work->fn(work->arg, &err);
+
+    work->op = NULL;
+    op->err = err;
+    op_finish(op, rc);
+}
+
+/* As it is when the thread has begun: a cancel changes nothing. */
+int work_start(struct loop *loop, struct op *op, int (*fn)(void *arg, struct err *err), void *arg)
+{
+    struct fake_work *work = loop->works;
+
+    while (work->op != NULL)
+        work++;
+    assert_true(work < loop->works + FAKE_PENDING);
+    *work = (struct fake_work){.timer = {.fire = fake_on_worked}, .op = op, .fn = fn, .arg = arg};
+    op_begin(op, loop, NULL);
+    sched_start_timer(&loop->sched, &work->timer, 1);
+    return 0;
+}
+
 /* --- calls --- */
 
 static void fake_settle_late(void)
@@ -329,6 +368,40 @@ static void fake_settle_late(void)
     if (body != NULL)
         cJSON_Delete(fake_execute(body));
     free(body);
+}
+
+/* There may be another copy of it on the way. */
+static void fake_note_sent(const struct fake_call *call)
+{
+    if (call->kind != ETCD_WRITE || call->fault == FAKE_UNREACHABLE ||
+        call->fault == FAKE_TIMEOUT || call->fault == FAKE_SPACE_BEFORE ||
+        call->fault == FAKE_FORBIDDEN)
+        return;
+    assert_true(fake->sent_count < FAKE_CALLS);
+    fake->sent[fake->sent_count++] = fake_copy(call->body, strlen(call->body));
+}
+
+/* Copies of all that was ever sent arrive only now, the oldest first: nothing comes of them. */
+static void fake_assert_late_copies(void)
+{
+    const size_t writes = fake->writes;
+
+    assert_true(fake->sent_count > 0);
+    for (size_t i = 0; i < fake->sent_count; i++) {
+        cJSON_Delete(fake_execute(fake->sent[i]));
+        if (fake->writes != writes)
+            fail_msg("copy %zu of %zu took effect: %s", i, fake->sent_count, fake->sent[i]);
+    }
+}
+
+static void fake_free(void)
+{
+    for (size_t i = 0; i < fake->sent_count; i++)
+        free(fake->sent[i]);
+    fake_remove(0, fake->count);
+    free(fake->late);
+    free(fake);
+    fake = NULL;
 }
 
 static void fake_fail(struct fake_call *call, int code, int grpc, const char *message)
@@ -358,6 +431,7 @@ static void fake_on_timer(struct timer *timer)
     struct op *op = call->op;
 
     mem_fail_pause(1);
+    fake_note_sent(call);
     switch (call->fault) {
     case FAKE_UNREACHABLE:
         fake_fail(call, ERR_UNREACHABLE, -1, "no endpoint answers");

@@ -6,9 +6,7 @@
 
 #include "backend/etcd_client.h"
 #include "backend/etcd_keys.h"
-#include "backend/etcd_marker.h"
 #include "backend/etcd_pack.h"
-#include "backend/etcd_record.h"
 #include "base/mem.h"
 
 static struct slice text(const char *text)
@@ -99,106 +97,6 @@ static void test_reserved(void **state)
     assert_false(is_reserved("/", ETCD_DELETE_RANGE, "app/", "app0"));
     assert_false(is_reserved("/", ETCD_DELETE_RANGE, "a", "app.bfm/"));
     assert_false(is_reserved("/", ETCD_DELETE_RANGE, "b", "c"));
-}
-
-static void test_marker(void **state)
-{
-    struct etcdb_marker marker = {.kind = ETCDB_UP_PART,
-                                  .checksum = "c1",
-                                  .run_id = "run \"1\"",
-                                  .attempt = "a1",
-                                  .applied_at_us = INT64_C(1735732800123456),
-                                  .kept = true,
-                                  .records = 3,
-                                  .operations = 1000,
-                                  .done = 126,
-                                  .script = "s1",
-                                  .plan = "p1"};
-    struct etcdb_marker read;
-    struct err err = {0};
-    struct buf out, again;
-
-    (void)state;
-    buf_init(&out, 4096);
-    assert_int_equal(etcdb_marker_put(&out, &marker), 0);
-    assert_int_equal(etcdb_marker_read(out.data, out.len, &read, &err), 0);
-    buf_init(&again, 4096);
-    assert_int_equal(etcdb_marker_put(&again, &read), 0);
-    assert_string_equal(again.data, out.data);
-    assert_true(strstr(again.data, "\"done\":126,\"script\":\"s1\"") != NULL);
-    assert_int_equal(read.records, 3);
-    buf_free(&again);
-    buf_truncate(&out, 0);
-    marker.kind = ETCDB_UP;
-    marker.kept = false;
-    marker.records = 0;
-    etcdb_marker_put(&out, &marker);
-    assert_int_equal(etcdb_marker_read(out.data, out.len, &read, &err), 0);
-    assert_int_equal(read.kind, ETCDB_UP);
-    assert_false(read.kept);
-    assert_int_equal(read.applied_at_us, marker.applied_at_us);
-    buf_free(&out);
-}
-
-static void test_bad_markers(void **state)
-{
-    static const char *const bad[] = {
-        "",
-        "[]",
-        "7",
-        "{}",
-        "{\"kind\":\"up\"}",
-        "{\"kind\":\"sideways\",\"checksum\":\"c\"}",
-        "{\"kind\":\"up\",\"checksum\":7}",
-        "{\"kind\":\"up\",\"checksum\":\"c\",\"done\":-1}",
-        "{\"kind\":\"up\",\"checksum\":\"c\",\"done\":2,\"operations\":1}",
-        "{\"kind\":\"up\",\"checksum\":\"c\",\"records\":1e99}",
-        "{\"kind\":\"up\",\"checksum\":\"c\",\"plan\":\"12345678901234567\"}"};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        struct etcdb_marker read;
-        struct err err = {0};
-
-        assert_int_equal(etcdb_marker_read(bad[i], strlen(bad[i]), &read, &err), ERR_INVALID);
-    }
-}
-
-static void test_record(void **state)
-{
-    const struct slice before = {.at = "\x00\xff\x01", .len = 3}, after = {.at = "new", .len = 3};
-    struct etcdb_record record;
-    struct arena arena;
-    struct err err = {0};
-    struct buf out;
-
-    (void)state;
-    arena_init(&arena);
-    buf_init(&out, 4096);
-    etcdb_record_begin(&out);
-    etcdb_record_add(&out, "/t/", text("a"), &before, &after);
-    etcdb_record_add(&out, "", text("/t/b"), NULL, &after);
-    etcdb_record_add(&out, "/t/", text("c"), &before, NULL);
-    assert_int_equal(etcdb_record_end(&out), 0);
-    assert_true(out.len <= 3 * etcdb_record_size_of(4, 3) + 16);
-    assert_int_equal(
-        etcdb_record_read((struct slice){.at = out.data, .len = out.len}, &arena, &record, &err),
-        0);
-    assert_int_equal(record.count, 3);
-    assert_string_equal(record.entries[0].key.at, "/t/a");
-    assert_true(record.entries[0].was && record.entries[0].is);
-    assert_int_equal(record.entries[0].before.len, 3);
-    assert_memory_equal(record.entries[0].before.at, before.at, 3);
-    assert_int_equal(strlen(record.entries[0].after), 64);
-    assert_false(record.entries[1].was);
-    assert_false(record.entries[2].is);
-    assert_int_equal(etcdb_record_read(text("{\"entries\":[{}]}"), &arena, &record, &err),
-                     ERR_INVALID);
-    assert_int_equal(
-        etcdb_record_read(text("{\"entries\":[{\"key\":\"!\"}]}"), &arena, &record, &err),
-        ERR_INVALID);
-    buf_free(&out);
-    arena_free(&arena);
 }
 
 static size_t count_of(const char *text, const char *part)
@@ -403,11 +301,10 @@ static void test_pack(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),       cmocka_unit_test(test_marker_keys),
-        cmocka_unit_test(test_reserved),    cmocka_unit_test(test_marker),
-        cmocka_unit_test(test_bad_markers), cmocka_unit_test(test_record),
-        cmocka_unit_test(test_nesting),     cmocka_unit_test(test_fit),
-        cmocka_unit_test(test_txn),         cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_paths),    cmocka_unit_test(test_marker_keys),
+        cmocka_unit_test(test_reserved), cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_fit),      cmocka_unit_test(test_txn),
+        cmocka_unit_test(test_pack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
