@@ -26,6 +26,14 @@ void buf_truncate(struct buf *buf, size_t len)
     buf->rc = 0;
 }
 
+void buf_drop(struct buf *buf, size_t len)
+{
+    if (len == 0)
+        return;
+    buf->len -= len;
+    memmove(buf->data, buf->data + len, buf->len + 1);
+}
+
 int buf_reserve(struct buf *buf, size_t len)
 {
     size_t cap = buf->cap > 0 ? buf->cap : 64;

@@ -23,6 +23,7 @@ struct buf {
 void buf_init(struct buf *buf, size_t max);
 void buf_free(struct buf *buf);                 /* back to an empty buffer with the same maximum */
 void buf_truncate(struct buf *buf, size_t len); /* also clears rc */
+void buf_drop(struct buf *buf, size_t len);     /* the first bytes; the rest moves there */
 int buf_append(struct buf *buf, const void *data, size_t len);
 int buf_puts(struct buf *buf, const char *text);
 int buf_putc(struct buf *buf, char c);

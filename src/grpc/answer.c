@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,11 +7,12 @@
 #include "base/mem.h"
 #include "grpc/conn.h"
 
-/* The answer's side of a call: headers, messages, trailers, and what the handler is told. */
+/* The answer's side of a call: headers, messages, trailers. */
 
 enum {
-    ANSWER_HEADERS_MAX = 16,
-    ANSWER_PATIENCE = 4, /* times max_pending: more may not wait for a reader */
+    ANSWER_HEADERS_MAX = GRPC_METADATA_MAX + 6, /* of ours, with those of the status */
+    ANSWER_PATIENCE = 4,         /* times max_pending: more may not wait for a reader */
+    ANSWER_READ_MIN = 16 * 1024, /* bytes that were read are kept until there are so many */
 };
 
 struct answer_headers {
@@ -20,8 +22,7 @@ struct answer_headers {
 
 static void headers_add(struct answer_headers *headers, const char *name, const char *value)
 {
-    if (headers->count == ANSWER_HEADERS_MAX)
-        return;
+    assert(headers->count < ANSWER_HEADERS_MAX);
     headers->list[headers->count++] = (nghttp2_nv){
         .name = (uint8_t *)(uintptr_t)name,
         .value = (uint8_t *)(uintptr_t)value,
@@ -55,6 +56,11 @@ static size_t answer_pending(const struct grpc_call *call)
     return call->out.len - call->out_at;
 }
 
+static void answer_await_reader(struct grpc_call *call)
+{
+    sched_start_timer(call->sched, &call->stall_timer, call->server->config.write_timeout_ms);
+}
+
 static bool answer_is_complete(const struct grpc_call *call)
 {
     return call->concluded || call->finished;
@@ -72,13 +78,24 @@ static int answer_put_trailers(struct grpc_call *call)
                                   headers.count);
 }
 
+/* Forgets what was read, and goes on waiting for the reader while there is more. */
 static void answer_on_read(struct grpc_call *call)
 {
-    if (answer_pending(call) == 0) {
-        buf_truncate(&call->out, 0);
+    size_t pending = answer_pending(call);
+
+    grpc_budget_set_answer(call, pending);
+    if (pending == 0) {
+        buf_free(&call->out);
         call->out_at = 0;
+        sched_stop_timer(call->sched, &call->stall_timer);
+    } else {
+        if (call->out_at >= ANSWER_READ_MIN && call->out_at >= pending) {
+            buf_drop(&call->out, call->out_at);
+            call->out_at = 0;
+        }
+        answer_await_reader(call);
     }
-    if (call->waiting && answer_pending(call) <= call->conn->server->config.max_pending / 2)
+    if (call->waiting && answer_pending(call) <= call->server->config.max_pending / 2)
         grpc_call_notify(call);
 }
 
@@ -100,7 +117,8 @@ static ssize_t answer_read(nghttp2_session *session, int32_t stream_id, uint8_t 
     if (ready > 0)
         memcpy(data, call->out.data + call->out_at, ready);
     call->out_at += ready;
-    answer_on_read(call);
+    if (ready > 0)
+        answer_on_read(call);
     if (answer_pending(call) > 0 || !answer_is_complete(call))
         return (ssize_t)ready;
     *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -131,11 +149,12 @@ static void answer_respond(struct grpc_call *call)
 
 static void answer_resume(struct grpc_call *call)
 {
-    if (call->deferred) {
-        call->deferred = false;
-        nghttp2_session_resume_data(call->conn->session, call->stream_id);
-    }
-    grpc_conn_wake(call->conn);
+    int rc = 0;
+
+    if (call->deferred)
+        rc = nghttp2_session_resume_data(call->conn->session, call->stream_id);
+    call->deferred = false;
+    answer_check(call, rc == NGHTTP2_ERR_NOMEM ? rc : 0); /* else the stream is on its way out */
 }
 
 /* Status without any message: headers and trailers in one. */
@@ -177,11 +196,12 @@ void grpc_call_conclude(struct grpc_call *call, enum grpc_status status, const c
     call->concluded = true;
     call->gone = call->begun;
     call->finished = !call->begun;
-    sched_stop_timer(call->sched, &call->deadline_timer);
-    sched_stop_timer(call->sched, &call->arrival_timer);
+    grpc_call_stop_timers(call);
     answer_end(call, status, message);
     if (call->gone)
         grpc_call_notify(call);
+    else
+        grpc_call_forget_request(call);
 }
 
 void grpc_call_refuse_http(struct grpc_call *call, const char *status)
@@ -201,12 +221,16 @@ int grpc_add_metadata(struct grpc_call *call, const char *name, const char *valu
 {
     struct grpc_metadata *item;
 
+    if (strncmp(name, "grpc-", 5) == 0)
+        return ERR_INVALID;
     for (const char *at = name; *at != '\0'; at++)
         if (!islower((unsigned char)*at) && !isdigit((unsigned char)*at) && *at != '-')
             return ERR_INVALID;
     for (const char *at = value; *at != '\0'; at++)
         if (*at < ' ' || *at > '~')
             return ERR_INVALID;
+    if (call->answer_metadata_count == GRPC_METADATA_MAX)
+        return ERR_LIMIT;
     item = arena_alloc(&call->arena, sizeof(*item));
     if (item == NULL)
         return ERR_NOMEM;
@@ -216,6 +240,7 @@ int grpc_add_metadata(struct grpc_call *call, const char *name, const char *valu
     if (item->name == NULL || item->value == NULL)
         return ERR_NOMEM;
     call->answer_metadata = item;
+    call->answer_metadata_count++;
     return 0;
 }
 
@@ -226,14 +251,22 @@ int grpc_send(struct grpc_call *call, const void *data, size_t len)
 
     if (call->gone || call->conn == NULL)
         return ERR_IO;
-    max = call->conn->server->config.max_pending;
+    max = call->server->config.max_pending;
     if (answer_pending(call) > max * ANSWER_PATIENCE) {
         grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED, "the reader is too slow");
+        return ERR_IO;
+    }
+    if (!grpc_budget_has_room(call, len)) {
+        grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED,
+                           "too many answers wait for their readers");
         return ERR_IO;
     }
     rc = grpc_put_message(&call->out, data, len, call->compresses);
     if (rc != 0)
         return rc;
+    grpc_budget_set_answer(call, answer_pending(call));
+    if (!call->stall_timer.armed)
+        answer_await_reader(call);
     if (!call->responded)
         answer_respond(call);
     else
@@ -244,63 +277,29 @@ int grpc_send(struct grpc_call *call, const void *data, size_t len)
 
 void grpc_finish(struct grpc_call *call, enum grpc_status status, const char *message)
 {
+    sched_undefer(&call->task); /* nothing is told any more, whoever asked for it before */
     if (call->conn == NULL) {
         grpc_call_free(call);
         return;
     }
-    if (call->concluded) {
-        call->finished = true;
-        return;
-    }
-    sched_stop_timer(call->sched, &call->deadline_timer);
-    sched_undefer(&call->task);
     call->finished = true;
-    answer_end(call, status, message);
+    grpc_call_stop_timers(call);
+    if (!call->concluded)
+        answer_end(call, status, message);
+    grpc_call_forget_request(call);
 }
 
-/* --- what the handler hears --- */
-
-static void answer_tell(struct task *task)
+/* The reader opened no window for too long: the stream is given up, and what it held with it. */
+void grpc_call_on_stall(struct timer *timer)
 {
-    struct grpc_call *call = container_of(task, struct grpc_call, task);
+    struct grpc_call *call = container_of(timer, struct grpc_call, stall_timer);
 
-    if (call->gone || call->ending) {
-        if (call->told_gone || call->on_gone == NULL)
-            return;
-        call->told_gone = true;
-        call->on_gone(call);
-    } else if (call->waiting) {
-        call->waiting = false;
-        if (call->on_drain != NULL)
-            call->on_drain(call);
-    }
-}
-
-void grpc_call_notify(struct grpc_call *call)
-{
-    if (call->finished)
-        return;
-    call->task.run = answer_tell;
-    sched_defer(call->sched, &call->task);
-}
-
-void grpc_on_gone(struct grpc_call *call, void (*gone)(struct grpc_call *call))
-{
-    call->on_gone = gone;
-    if (call->gone || call->ending)
-        grpc_call_notify(call);
-}
-
-void grpc_on_drain(struct grpc_call *call, void (*drain)(struct grpc_call *call))
-{
-    call->on_drain = drain;
-}
-
-void grpc_set_endless(struct grpc_call *call)
-{
-    call->endless = true;
-    if (call->conn != NULL && call->conn->server->stopping)
-        grpc_call_ask_end(call);
+    call->concluded = call->closing = true;
+    call->status = GRPC_RESOURCE_EXHAUSTED;
+    call->end_ns = clock_monotonic_ns();
+    grpc_call_stop_timers(call);
+    answer_check(call, nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE,
+                                                 call->stream_id, NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
 enum grpc_status grpc_call_status(const struct grpc_call *call)
@@ -317,13 +316,17 @@ uint64_t grpc_elapsed_us(const struct grpc_call *call)
 
 void grpc_call_free(struct grpc_call *call)
 {
-    if (call->opened && call->handlers.closed != NULL)
-        call->handlers.closed(call->handlers.arg, call);
+    struct grpc_server *server = call->server;
+
+    if (call->opened && server->handlers.closed != NULL)
+        server->handlers.closed(server->handlers.arg, call);
     sched_undefer(&call->task);
+    grpc_budget_set_request(call, 0);
     grpc_inbox_free(&call->inbox);
     buf_free(&call->message);
     buf_free(&call->out);
     mem_free(call->failure);
     arena_free(&call->arena);
     mem_free(call);
+    grpc_server_on_call_freed(server);
 }

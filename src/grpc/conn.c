@@ -8,11 +8,16 @@
 enum {
     CONN_STREAM_WINDOW = 256 * 1024,
     CONN_WINDOW = 4 * 1024 * 1024,
+    CONN_WRITES_MAX = 16, /* in one turn of the loop */
+    CONN_LINGER_MS = 5000,
+    CONN_LINGER_STOP_MS = 1000, /* the same once the server is stopping */
+    CONN_LINGER_BYTES = 16 * 1024 * 1024,
 };
 
 static const struct sm_state conn_states[] = {
-    [CONN_OPEN] = {"open", SM_TO(CONN_DRAINING) | SM_TO(CONN_CLOSING)},
-    [CONN_DRAINING] = {"draining", SM_TO(CONN_CLOSING)},
+    [CONN_OPEN] = {"open", SM_TO(CONN_DRAINING) | SM_TO(CONN_LINGERING) | SM_TO(CONN_CLOSING)},
+    [CONN_DRAINING] = {"draining", SM_TO(CONN_LINGERING) | SM_TO(CONN_CLOSING)},
+    [CONN_LINGERING] = {"lingering", SM_TO(CONN_CLOSING)},
     [CONN_CLOSING] = {"closing", 0},
 };
 
@@ -23,7 +28,21 @@ static struct sched *conn_sched(const struct grpc_conn *conn)
 
 void grpc_conn_wake(struct grpc_conn *conn)
 {
-    sched_defer(conn_sched(conn), &conn->pump_task);
+    if (conn->session != NULL)
+        sched_defer(conn_sched(conn), &conn->pump_task);
+}
+
+/* Ends the session, and with it every call. */
+static void conn_move_out(struct grpc_conn *conn, enum grpc_conn_state next)
+{
+    sm_move(&conn->sm, (int)next);
+    sched_stop_timer(conn_sched(conn), &conn->idle_timer);
+    sched_stop_timer(conn_sched(conn), &conn->write_timer);
+    while (!list_is_empty(&conn->calls))
+        grpc_call_detach(container_of(conn->calls.next, struct grpc_call, link));
+    sched_undefer(&conn->pump_task);
+    nghttp2_session_del(conn->session);
+    conn->session = NULL;
 }
 
 void grpc_conn_drop(struct grpc_conn *conn, bool reset)
@@ -34,15 +53,23 @@ void grpc_conn_drop(struct grpc_conn *conn, bool reset)
         conn->doomed = true;
         return;
     }
-    sm_move(&conn->sm, CONN_CLOSING);
-    sched_undefer(&conn->pump_task);
-    sched_stop_timer(conn_sched(conn), &conn->idle_timer);
-    sched_stop_timer(conn_sched(conn), &conn->write_timer);
-    while (!list_is_empty(&conn->calls))
-        grpc_call_detach(container_of(conn->calls.next, struct grpc_call, link));
-    nghttp2_session_del(conn->session);
-    conn->session = NULL;
+    conn_move_out(conn, CONN_CLOSING);
     tcp_close(&conn->tcp, reset);
+}
+
+static void conn_start_lingering(struct grpc_conn *conn)
+{
+    sched_start_timer(conn_sched(conn), &conn->idle_timer,
+                      conn->server->stopping ? CONN_LINGER_STOP_MS : CONN_LINGER_MS);
+}
+
+static void conn_linger(struct grpc_conn *conn)
+{
+    conn_move_out(conn, CONN_LINGERING);
+    if (tcp_shutdown(&conn->tcp) != 0)
+        grpc_conn_drop(conn, false);
+    else
+        conn_start_lingering(conn);
 }
 
 /* --- out --- */
@@ -107,25 +134,31 @@ static bool conn_is_over(const struct grpc_conn *conn)
     if (nghttp2_session_want_read(conn->session) == 0 &&
         nghttp2_session_want_write(conn->session) == 0)
         return true;
-    return conn->call_count == 0 && (conn->eof || conn->sm.state == CONN_DRAINING);
+    return conn->call_count == 0 && conn->sm.state == CONN_DRAINING;
 }
 
 static void conn_pump(struct task *task)
 {
     struct grpc_conn *conn = container_of(task, struct grpc_conn, pump_task);
+    bool more = true;
     int rc = 0;
 
     conn->busy = true;
-    while (rc == 0 && !conn->flying && !conn->doomed) {
-        rc = conn_gather(conn);
-        if (rc == 0 && conn->out.len == 0)
-            break;
-        if (rc == 0)
+    for (int i = 0; i < CONN_WRITES_MAX && more && rc == 0; i++) {
+        more = !conn->flying && !conn->doomed;
+        if (more)
+            rc = conn_gather(conn);
+        more = more && conn->out.len > 0;
+        if (rc == 0 && more)
             rc = conn_write(conn);
     }
     conn->busy = false;
-    if (rc != 0 || conn->doomed || conn_is_over(conn))
+    if (rc != 0 || conn->doomed)
         grpc_conn_drop(conn, false);
+    else if (more)
+        grpc_conn_wake(conn); /* others come first */
+    else if (conn_is_over(conn))
+        conn_linger(conn);
 }
 
 static struct grpc_conn *conn_of(struct tcp *tcp)
@@ -148,30 +181,41 @@ static void conn_on_written(struct tcp *tcp, int rc)
 
 /* --- in --- */
 
+/* Answers pile up in front of a peer who does not read them, yet goes on asking. */
+static bool conn_is_flooded(const struct grpc_conn *conn)
+{
+    return nghttp2_session_get_outbound_queue_size(conn->session) >
+           GRPC_QUEUED_FRAMES_MAX + 4 * (size_t)conn->server->config.max_streams;
+}
+
 static void conn_on_data(struct tcp *tcp, const char *data, size_t len)
 {
     struct grpc_conn *conn = conn_of(tcp);
     ssize_t taken;
 
+    if (conn->sm.state == CONN_LINGERING) {
+        conn->lingered += len;
+        if (conn->lingered > CONN_LINGER_BYTES)
+            grpc_conn_drop(conn, true);
+        return;
+    }
     conn->busy = true;
     taken = nghttp2_session_mem_recv(conn->session, (const uint8_t *)data, len);
     conn->busy = false;
     if (taken == NGHTTP2_ERR_FLOODED && conn->sm.state == CONN_OPEN) {
         grpc_conn_drain(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames");
-    } else if (taken < 0 || conn->doomed) {
+    } else if (taken < 0 || conn->doomed || conn_is_flooded(conn)) {
         grpc_conn_drop(conn, false);
         return;
     }
     grpc_conn_wake(conn);
 }
 
+/* Who sends no more takes no more either: he could not even open a window. */
 static void conn_on_end(struct tcp *tcp, int rc)
 {
-    struct grpc_conn *conn = conn_of(tcp);
-
-    conn->eof = true;
-    if (rc != 0 || conn->call_count == 0)
-        grpc_conn_drop(conn, false);
+    (void)rc;
+    grpc_conn_drop(conn_of(tcp), false);
 }
 
 static void conn_on_closed(struct tcp *tcp)
@@ -193,6 +237,8 @@ static const struct tcp_handlers conn_handlers = {
 
 void grpc_conn_drain(struct grpc_conn *conn, uint32_t error, const char *why)
 {
+    if (conn->sm.state == CONN_LINGERING)
+        conn_start_lingering(conn);
     if (conn->sm.state != CONN_OPEN)
         return;
     sm_move(&conn->sm, CONN_DRAINING);
@@ -204,15 +250,14 @@ void grpc_conn_drain(struct grpc_conn *conn, uint32_t error, const char *why)
                                      (const uint8_t *)why, strlen(why)) != 0) {
         grpc_conn_drop(conn, true);
     }
-    if (conn->sm.state != CONN_CLOSING)
-        grpc_conn_wake(conn);
+    grpc_conn_wake(conn);
 }
 
 void grpc_conn_on_calls(struct grpc_conn *conn)
 {
     const struct grpc_config *config = &conn->server->config;
 
-    if (conn->sm.state == CONN_CLOSING)
+    if (conn->sm.state >= CONN_LINGERING)
         return;
     if (conn->call_count > 0)
         sched_stop_timer(conn_sched(conn), &conn->idle_timer);
@@ -226,7 +271,7 @@ static void conn_on_idle(struct timer *timer)
 {
     struct grpc_conn *conn = container_of(timer, struct grpc_conn, idle_timer);
 
-    if (conn->began)
+    if (conn->began && conn->sm.state == CONN_OPEN)
         grpc_conn_drain(conn, NGHTTP2_NO_ERROR, "idle");
     else
         grpc_conn_drop(conn, false);

@@ -9,8 +9,9 @@
 #include "grpc/conn.h"
 
 enum {
-    MESSAGE_GZIP_BITS = 15 + 16, /* zlib's way to say: largest window, gzip and not zlib */
-    MESSAGE_COMPRESS_MIN = 1024, /* shorter ones are not worth it */
+    MESSAGE_GZIP_BITS = 15 + 16,        /* zlib's way to say: largest window, gzip and not zlib */
+    MESSAGE_COMPRESS_MIN = 1024,        /* shorter ones are not worth it */
+    MESSAGE_COMPRESS_MAX = 1024 * 1024, /* longer ones would keep the loop too long */
     MESSAGE_PIECE = 16 * 1024,
 };
 
@@ -165,7 +166,7 @@ int grpc_put_message(struct buf *out, const void *data, size_t len, bool compres
 
     if (len > INT32_MAX)
         return ERR_LIMIT;
-    if (!compress || len < MESSAGE_COMPRESS_MIN)
+    if (!compress || len < MESSAGE_COMPRESS_MIN || len > MESSAGE_COMPRESS_MAX)
         return message_put(out, false, data, len);
     buf_init(&small, len); /* what grows by it is sent as it is */
     rc = message_deflate(data, len, &small);

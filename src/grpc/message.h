@@ -33,8 +33,8 @@ int grpc_inbox_feed(struct grpc_inbox *inbox, const void *data, size_t len, size
                     struct buf *out);
 bool grpc_inbox_is_empty(const struct grpc_inbox *inbox);
 
-/* Appends a framed message, compressed with gzip if `compress` and that makes it smaller. 0,
- * ERR_NOMEM or ERR_LIMIT. */
+/* Appends a framed message, compressed with gzip if `compress`, that makes it smaller, and it has
+ * from 1 KiB to 1 MiB: longer ones would keep the loop. 0, ERR_NOMEM or ERR_LIMIT. */
 int grpc_put_message(struct buf *out, const void *data, size_t len, bool compress);
 
 /* Appends text for grpc-message: percent-encoded but for printable ASCII, at most GRPC_FAILURE_MAX

@@ -11,6 +11,7 @@ enum {
 };
 
 static const char content_type[] = "application/grpc";
+static const char request_crowd[] = "the server holds too many requests";
 
 static void call_on_deadline(struct timer *timer)
 {
@@ -19,33 +20,41 @@ static void call_on_deadline(struct timer *timer)
     grpc_call_conclude(call, GRPC_DEADLINE_EXCEEDED, "the deadline of the call has passed");
 }
 
+/* Without the rest of its headers nothing else may come on the connection. */
 static void call_on_late(struct timer *timer)
 {
     struct grpc_call *call = container_of(timer, struct grpc_call, arrival_timer);
 
-    grpc_call_conclude(call, GRPC_CANCELLED, "the request did not arrive in time");
+    if (call->opened)
+        grpc_call_conclude(call, GRPC_CANCELLED, "the request did not arrive in time");
+    else
+        grpc_conn_drop(call->conn, false);
 }
 
 struct grpc_call *grpc_call_create(struct grpc_conn *conn, int32_t stream_id)
 {
-    const struct grpc_server *server = conn->server;
+    struct grpc_server *server = conn->server;
     struct grpc_call *call = mem_calloc(1, sizeof(*call));
 
     if (call == NULL)
         return NULL;
+    call->server = server;
     call->conn = conn;
     call->sched = loop_sched(server->loop);
-    call->handlers = server->handlers;
     call->stream_id = stream_id;
     call->start_ns = clock_monotonic_ns();
     call->deadline_timer.fire = call_on_deadline;
     call->arrival_timer.fire = call_on_late;
+    call->stall_timer.fire = grpc_call_on_stall;
     arena_init(&call->arena);
     grpc_inbox_init(&call->inbox, server->config.max_message);
     buf_init(&call->message, server->config.max_message);
     buf_init(&call->out, SIZE_MAX / 2);
     list_push_back(&conn->calls, &call->link);
     conn->call_count++;
+    server->call_count++;
+    grpc_budget_set_request(call, GRPC_CALL_COST);
+    sched_start_timer(call->sched, &call->arrival_timer, server->config.request_timeout_ms);
     grpc_conn_on_calls(conn);
     return call;
 }
@@ -56,7 +65,7 @@ int grpc_call_add_header(struct grpc_call *call, const uint8_t *name, size_t nam
     struct grpc_metadata *item;
 
     call->header_bytes += name_len + value_len + REQUEST_HEADER_COST;
-    if (call->header_bytes > call->conn->server->config.max_headers) {
+    if (call->header_bytes > call->server->config.max_headers) {
         call->too_large = true;
         return 0;
     }
@@ -131,6 +140,13 @@ static bool request_knows_encoding(struct grpc_call *call)
     return encoding == NULL || call->inbox.may_be_compressed || strcmp(encoding, "identity") == 0;
 }
 
+/* Counts what the call holds by now; false where that is too much of all calls together. */
+static bool request_count(struct grpc_call *call)
+{
+    return grpc_budget_set_request(call, GRPC_CALL_COST + call->header_bytes +
+                                             call->inbox.bytes.len + call->message.len);
+}
+
 /* Whether the handler may have it; else it is answered. */
 static bool request_check(struct grpc_call *call)
 {
@@ -138,6 +154,8 @@ static bool request_check(struct grpc_call *call)
 
     if (call->too_large) {
         grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED, "the headers are too large");
+    } else if (!request_count(call)) {
+        grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED, request_crowd);
     } else if (method == NULL || strcmp(method, "POST") != 0) {
         grpc_call_refuse_http(call, "405");
     } else if (!request_is_grpc(call)) {
@@ -148,7 +166,7 @@ static bool request_check(struct grpc_call *call)
         grpc_call_conclude(call, GRPC_INVALID_ARGUMENT,
                            "grpc-timeout is not up to eight digits and one of H M S m u n");
     } else {
-        call->method = call->handlers.find(call->handlers.arg, grpc_path(call));
+        call->method = call->server->handlers.find(call->server->handlers.arg, grpc_path(call));
         if (call->method != NULL)
             return true;
         grpc_call_conclude(call, GRPC_UNIMPLEMENTED, "unknown service or method");
@@ -159,37 +177,26 @@ static bool request_check(struct grpc_call *call)
 static void request_begin(struct grpc_call *call)
 {
     call->begun = true;
-    call->method->begin(call->handlers.arg, call);
+    call->method->begin(call->server->handlers.arg, call);
 }
 
 void grpc_call_open(struct grpc_call *call)
 {
+    const struct grpc_handlers *handlers = &call->server->handlers;
+
     call->opened = true;
-    if (call->handlers.opened != NULL)
-        call->handlers.opened(call->handlers.arg, call);
-    if (!request_check(call))
+    if (handlers->opened != NULL)
+        handlers->opened(handlers->arg, call);
+    if (!request_check(call) || !call->method->client_streams)
         return;
-    if (call->method->client_streams)
-        request_begin(call);
-    else
-        sched_start_timer(call->sched, &call->arrival_timer,
-                          call->conn->server->config.request_timeout_ms);
+    sched_stop_timer(call->sched, &call->arrival_timer);
+    request_begin(call);
 }
 
 /* Nobody reads what the client still sends. */
 static bool request_is_over(const struct grpc_call *call)
 {
     return call->concluded || call->finished || call->method == NULL;
-}
-
-/* Keeps the server's count of what is half received; false where it is too much. */
-static bool request_count(struct grpc_call *call, size_t bytes)
-{
-    struct grpc_server *server = call->conn->server;
-
-    server->unfinished = server->unfinished - call->counted + bytes;
-    call->counted = bytes;
-    return server->unfinished <= server->config.max_unfinished;
 }
 
 static void request_take_message(struct grpc_call *call, struct buf *message)
@@ -217,6 +224,18 @@ static void request_refuse(struct grpc_call *call, int rc)
         grpc_call_conclude(call, GRPC_INTERNAL, "the message is malformed");
 }
 
+/* A message that is streamed has to arrive in time as well, once it has begun. */
+static void request_await_rest(struct grpc_call *call)
+{
+    if (request_is_over(call) || !call->method->client_streams)
+        return;
+    if (grpc_inbox_is_empty(&call->inbox))
+        sched_stop_timer(call->sched, &call->arrival_timer);
+    else if (!call->arrival_timer.armed)
+        sched_start_timer(call->sched, &call->arrival_timer,
+                          call->server->config.request_timeout_ms);
+}
+
 void grpc_call_receive(struct grpc_call *call, const uint8_t *data, size_t len)
 {
     while (len > 0 && !request_is_over(call)) {
@@ -226,15 +245,15 @@ void grpc_call_receive(struct grpc_call *call, const uint8_t *data, size_t len)
 
         data += taken;
         len -= taken;
-        if (rc < 0)
-            request_refuse(call, rc);
-        else if (!request_count(call, call->inbox.bytes.len + call->message.len))
-            grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED,
-                               "the server holds too many requests that are not complete");
-        else if (rc == 1)
+        if (rc == 1)
             request_take_message(call, &message);
         buf_free(&message);
+        if (rc < 0)
+            request_refuse(call, rc);
+        else if (!request_count(call))
+            grpc_call_conclude(call, GRPC_RESOURCE_EXHAUSTED, request_crowd);
     }
+    request_await_rest(call);
 }
 
 void grpc_call_half_close(struct grpc_call *call)
@@ -251,7 +270,6 @@ void grpc_call_half_close(struct grpc_call *call)
     } else if (!call->has_message) {
         grpc_call_conclude(call, GRPC_INTERNAL, "the request has no message");
     } else {
-        request_count(call, 0);
         request_begin(call);
     }
 }
@@ -260,14 +278,13 @@ void grpc_call_detach(struct grpc_call *call)
 {
     struct grpc_conn *conn = call->conn;
 
-    request_count(call, 0);
-    if (conn->session != NULL)
-        nghttp2_session_set_stream_user_data(conn->session, call->stream_id, NULL);
+    nghttp2_session_set_stream_user_data(conn->session, call->stream_id, NULL);
     list_remove(&call->link);
     conn->call_count--;
+    grpc_budget_set_answer(call, 0);
     call->conn = NULL;
-    sched_stop_timer(call->sched, &call->deadline_timer);
-    sched_stop_timer(call->sched, &call->arrival_timer);
+    grpc_call_stop_timers(call);
+    sched_stop_timer(call->sched, &call->stall_timer);
     grpc_conn_on_calls(conn);
     if (!call->closing)
         call->status = GRPC_CANCELLED;
@@ -280,12 +297,17 @@ void grpc_call_detach(struct grpc_call *call)
     grpc_call_notify(call);
 }
 
-void grpc_call_ask_end(struct grpc_call *call)
+void grpc_call_stop_timers(struct grpc_call *call)
 {
-    if (!call->endless || call->gone)
-        return;
-    call->ending = true;
-    grpc_call_notify(call);
+    sched_stop_timer(call->sched, &call->deadline_timer);
+    sched_stop_timer(call->sched, &call->arrival_timer);
+}
+
+void grpc_call_forget_request(struct grpc_call *call)
+{
+    grpc_inbox_free(&call->inbox);
+    buf_free(&call->message);
+    request_count(call);
 }
 
 const void *grpc_message(const struct grpc_call *call, size_t *len)

@@ -151,13 +151,17 @@ size_t grpc_server_connections(const struct grpc_server *server)
     return server->conn_count;
 }
 
-/* What the end of the server waits for: the listener and every connection. */
+/* What the end of the server waits for: the listener, every connection, and calls that handlers
+ * hold beyond theirs. */
 static void server_check_stopped(struct grpc_server *server)
 {
     struct op *stop = server->stop;
 
-    if (!server->stopping || server->listener != NULL || !list_is_empty(&server->conns))
+    if (!server->stopping || server->listener != NULL || !list_is_empty(&server->conns) ||
+        server->call_count > 0)
         return;
+    assert(server->requests == 0 && server->answers == 0);
+    sched_undefer(&server->check_task);
     nghttp2_option_del(server->options);
     nghttp2_session_callbacks_del(server->callbacks);
     mem_free(server->buffer);
@@ -173,6 +177,19 @@ void grpc_server_on_conn_closed(struct grpc_server *server, struct grpc_conn *co
     server_check_stopped(server);
 }
 
+void grpc_server_on_call_freed(struct grpc_server *server)
+{
+    server->call_count--;
+    if (server->stopping)
+        sched_defer(loop_sched(server->loop), &server->check_task);
+}
+
+/* Whoever has finished the last call is done with that first. */
+static void server_on_check(struct task *task)
+{
+    server_check_stopped(container_of(task, struct grpc_server, check_task));
+}
+
 static void server_on_listener_closed(void *arg)
 {
     struct grpc_server *server = arg;
@@ -185,6 +202,7 @@ int grpc_server_stop(struct grpc_server *server, struct op *op)
 {
     assert(!server->stopping);
     server->stopping = true;
+    server->check_task.run = server_on_check;
     server->stop = op;
     op_begin(op, server, NULL);
     tcp_listener_close(server->listener, server_on_listener_closed);

@@ -3,6 +3,11 @@
 
 /* What nghttp2 tells: headers, data and ends of streams become calls; floods end connections. */
 
+enum {
+    SESSION_DATA_MIN = 1024, /* bytes of a frame that took a peer something to ask for */
+    SESSION_WINDOWS = 2,     /* opened for it, or for a call: of the stream and the connection */
+};
+
 static struct grpc_call *session_call(nghttp2_session *session, int32_t stream_id)
 {
     return nghttp2_session_get_stream_user_data(session, stream_id);
@@ -13,13 +18,18 @@ static bool session_is_request(const nghttp2_frame *frame)
     return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
+/* A stream that is refused was not touched: the client may ask again, elsewhere or later. */
 static int session_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct grpc_conn *conn = arg;
+    const struct grpc_server *server = conn->server;
     struct grpc_call *call;
 
     if (!session_is_request(frame))
         return 0;
+    if (conn->sm.state != CONN_OPEN || server->requests >= server->config.max_requests)
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                         NGHTTP2_REFUSED_STREAM);
     call = grpc_call_create(conn, frame->hd.stream_id);
     if (call == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -55,6 +65,13 @@ static void session_count_control(struct grpc_conn *conn)
         grpc_conn_drain(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames");
 }
 
+/* A call, or data that were taken: clients open windows for them, not always at once. */
+static void session_expect_windows(struct grpc_conn *conn)
+{
+    if (conn->windows_due < GRPC_CONTROL_FRAMES_MAX)
+        conn->windows_due += SESSION_WINDOWS;
+}
+
 /* A client may look whether we are there, but not all the time while nothing goes on. */
 static void session_count_ping(struct grpc_conn *conn)
 {
@@ -70,7 +87,10 @@ static void session_on_control(struct grpc_conn *conn, const nghttp2_frame *fram
 {
     bool is_ack = (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0;
 
-    session_count_control(conn);
+    if (frame->hd.type == NGHTTP2_WINDOW_UPDATE && conn->windows_due > 0)
+        conn->windows_due--;
+    else
+        session_count_control(conn);
     if (frame->hd.type == NGHTTP2_PING && !is_ack)
         session_count_ping(conn);
     if (frame->hd.type == NGHTTP2_SETTINGS && !conn->began) {
@@ -93,8 +113,10 @@ static int session_on_frame(nghttp2_session *session, const nghttp2_frame *frame
     call = session_call(session, frame->hd.stream_id);
     if (call == NULL)
         return 0;
-    if (session_is_request(frame))
+    if (session_is_request(frame)) {
+        session_expect_windows(conn);
         grpc_call_open(call);
+    }
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         grpc_call_half_close(call);
     return 0;
@@ -134,6 +156,21 @@ static int session_on_stream_close(nghttp2_session *session, int32_t stream_id, 
     return 0;
 }
 
+/* Streams that we have to reset because of what the peer did are as cheap for it as those that it
+ * resets itself. */
+static void session_count_reset(struct grpc_conn *conn, const nghttp2_frame *frame)
+{
+    if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
+        session_count_control(conn);
+}
+
+/* Who takes much data has to open windows as often. */
+static void session_count_data(struct grpc_conn *conn, const nghttp2_frame *frame)
+{
+    if (frame->hd.type == NGHTTP2_DATA && frame->hd.length >= SESSION_DATA_MIN)
+        session_expect_windows(conn);
+}
+
 /* What was sent in earnest forgives PINGs. A request that is answered before it is complete need
  * not be sent any further. */
 static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -141,8 +178,11 @@ static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
     struct grpc_conn *conn = arg;
     const struct grpc_call *call;
 
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        session_count_reset(conn, frame);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
+    session_count_data(conn, frame);
     conn->ping_ms = 0;
     conn->strikes = 0;
     call = session_call(session, frame->hd.stream_id);

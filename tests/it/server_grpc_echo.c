@@ -16,7 +16,10 @@
  *   /test.Echo/Chat    answers each message
  *   /test.Echo/Hang    never answers by itself; says "gone" on stdout when nobody waits any more
  *
- * Prints its port first. Ends at SIGTERM with 0 if nothing was left behind.
+ * Prints its port first. Arguments such as write=300 set limits: milliseconds until a peer that
+ * takes nothing is cut off (write), a request has to be complete (request), a connection without
+ * calls is closed (idle); bytes of requests that may be held (requests). Ends at SIGTERM with 0 if
+ * nothing was left behind.
  */
 struct echo {
     struct loop *loop;
@@ -150,25 +153,37 @@ static void echo_on_signal(void *arg, int signum)
     grpc_server_stop(echo->server, &echo->stop);
 }
 
-int main(void)
+static unsigned long echo_option(char **argv, const char *name, unsigned long fallback)
+{
+    size_t len = strlen(name);
+
+    for (; *argv != NULL; argv++)
+        if (strncmp(*argv, name, len) == 0)
+            return strtoul(*argv + len, NULL, 10);
+    return fallback;
+}
+
+int main(int argc, char **argv)
 {
     struct echo echo = {.loop = loop_create()};
     const struct grpc_config config = {
         .host = "127.0.0.1",
         .max_message = 4 << 20,
         .max_headers = 16 << 10,
-        .max_unfinished = 64 << 20,
+        .max_requests = echo_option(argv, "requests=", 64 << 20),
         .max_pending = 64 << 10,
+        .max_answers = 64 << 20,
         .max_connections = 100,
-        .max_streams = 1000,
-        .request_timeout_ms = 2000,
-        .idle_timeout_ms = 3000,
-        .write_timeout_ms = 5000,
+        .max_streams = 1024,
+        .request_timeout_ms = echo_option(argv, "request=", 60000),
+        .idle_timeout_ms = echo_option(argv, "idle=", 60000),
+        .write_timeout_ms = echo_option(argv, "write=", 60000),
         .ping_interval_ms = 1000,
     };
     const struct grpc_handlers handlers = {.find = echo_find, .arg = &echo};
     struct err err = {0};
 
+    (void)argc;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (echo.loop == NULL ||
         grpc_server_start(echo.loop, &config, &handlers, &echo.server, &err) != 0) {

@@ -41,6 +41,24 @@ static void test_grows_byte_by_byte(void **state)
     buf_free(&buf);
 }
 
+static void test_drop(void **state)
+{
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 6);
+    buf_drop(&buf, 0);
+    assert_int_equal(buf_puts(&buf, "123456"), 0);
+    buf_drop(&buf, 4);
+    assert_string_equal(buf.data, "56");
+    assert_int_equal(buf_puts(&buf, "7890"), 0);
+    assert_string_equal(buf.data, "567890");
+    buf_drop(&buf, 6);
+    assert_int_equal(buf.len, 0);
+    assert_string_equal(buf.data, "");
+    buf_free(&buf);
+}
+
 static void test_maximum(void **state)
 {
     struct buf buf;
@@ -118,9 +136,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append),  cmocka_unit_test(test_grows_byte_by_byte),
-        cmocka_unit_test(test_maximum), cmocka_unit_test(test_long_printf),
-        cmocka_unit_test(test_take),    cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_append),        cmocka_unit_test(test_grows_byte_by_byte),
+        cmocka_unit_test(test_drop),          cmocka_unit_test(test_maximum),
+        cmocka_unit_test(test_long_printf),   cmocka_unit_test(test_take),
+        cmocka_unit_test(test_out_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
