@@ -35,6 +35,8 @@ static void config_read_http(struct config_reader *reader)
     config->grpc_port = (unsigned)config_number(reader, "BFM_GRPC_PORT", 1, 65535, 9090);
     if (config->grpc_port == config->http_port)
         config_error(reader, "BFM_GRPC_PORT: expected another port than BFM_HTTP_PORT");
+    config->grpc_max_connections =
+        config_number(reader, "BFM_GRPC_MAX_CONNECTIONS", 1, 1000000, 256);
     config->grpc_open = !config_switch(reader, "BFM_GRPC_AUTH", true);
     if (config->grpc_open)
         config_warn(reader, "BFM_GRPC_AUTH: everybody who reaches BFM_GRPC_PORT may run and undo "

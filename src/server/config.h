@@ -90,7 +90,8 @@ struct config {
     uint64_t http_request_timeout_ms;
     size_t http_max_connections;
     unsigned grpc_port;
-    bool grpc_open; /* BFM_GRPC_AUTH=off: calls need no token */
+    size_t grpc_max_connections; /* each carries many calls at a time */
+    bool grpc_open;              /* BFM_GRPC_AUTH=off: calls need no token */
     const char *api_token;
     const char *tokens_path;  /* BFM_API_TOKENS_FILE; NULL: none */
     struct token_set *tokens; /* with api_token; a reference. NULL after an error */

@@ -1,16 +1,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "server/config_reader.h"
 
 /*
  * Variables that look like ours and mean nothing to us are most likely misspelt, and a misspelt
  * variable is a setting that silently has its default.
  */
-
-enum {
-    UNKNOWN_DISTANCE_MAX = 2, /* edits up to which a known name is offered */
-};
 
 /* Everything that begins with BFM_ and that the server or one of its tools reads. */
 static const char *const known_variables[] = {
@@ -39,6 +36,7 @@ static const char *const known_variables[] = {
     "BFM_FRONTEND_EXPOSE_TOKEN",
     "BFM_FRONTEND_PATH",
     "BFM_GRPC_AUTH",
+    "BFM_GRPC_MAX_CONNECTIONS",
     "BFM_GRPC_PORT",
     "BFM_HTTP_HOST",
     "BFM_HTTP_MAX_BODY",
@@ -125,50 +123,6 @@ static const struct known_key {
     {"TLS_KEY", true, KIND_HTTP},
 };
 
-static size_t unknown_min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Insertions, deletions and replacements that make one text of the other. */
-static size_t unknown_distance(const char *a, const char *b)
-{
-    size_t row[CONFIG_NAME_MAX];
-    size_t width = strlen(b);
-
-    if (width >= ARRAY_SIZE(row))
-        return SIZE_MAX;
-    for (size_t i = 0; i <= width; i++)
-        row[i] = i;
-    for (size_t y = 0; a[y] != '\0'; y++) {
-        size_t diagonal = row[0];
-
-        row[0] = y + 1;
-        for (size_t x = 0; x < width; x++) {
-            size_t replaced = diagonal + (a[y] != b[x]);
-
-            diagonal = row[x + 1];
-            row[x + 1] = unknown_min(replaced, unknown_min(row[x], row[x + 1]) + 1);
-        }
-    }
-    return row[width];
-}
-
-/* The nearest name, if it is near enough to *best. */
-static const char *unknown_nearest(const char *text, const char *const *names, size_t count,
-                                   const char *nearest, size_t *best)
-{
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = unknown_distance(text, names[i]);
-
-        if (distance < *best) {
-            *best = distance;
-            nearest = names[i];
-        }
-    }
-    return nearest;
-}
-
 static bool unknown_is_listed(const char *text, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -188,12 +142,12 @@ static bool unknown_is_service_link(const struct env_var *var)
 
 static void unknown_check_variable(struct config_reader *reader, const struct env_var *var)
 {
-    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+    size_t best = NEAREST_EDITS_MAX + 1;
     const char *nearest;
 
     if (unknown_is_listed(var->name, known_variables, ARRAY_SIZE(known_variables)))
         return;
-    nearest = unknown_nearest(var->name, known_variables, ARRAY_SIZE(known_variables), NULL, &best);
+    nearest = nearest_name(var->name, known_variables, ARRAY_SIZE(known_variables), NULL, &best);
     if (nearest != NULL)
         config_warn(reader, "%s: not a variable of BfM; did you mean %s?", var->name, nearest);
     else
@@ -209,7 +163,7 @@ static bool unknown_is_key(const struct known_key *known, enum backend_kind kind
 static bool unknown_find_key(enum backend_kind kind, const char *key, bool is_extra,
                              const char **nearest)
 {
-    size_t best = UNKNOWN_DISTANCE_MAX + 1;
+    size_t best = NEAREST_EDITS_MAX + 1;
 
     *nearest = NULL;
     for (size_t i = 0; i < ARRAY_SIZE(known_keys); i++) {
@@ -219,7 +173,7 @@ static bool unknown_find_key(enum backend_kind kind, const char *key, bool is_ex
             continue;
         if (known->extra == is_extra && strcmp(known->name, key) == 0)
             return true;
-        *nearest = unknown_nearest(key, &known->name, 1, *nearest, &best);
+        *nearest = nearest_name(key, &known->name, 1, *nearest, &best);
     }
     return false;
 }

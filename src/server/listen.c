@@ -8,10 +8,11 @@ enum {
     LISTEN_WRITE_TIMEOUT_MS = 60 * 1000,
     LISTEN_WRITE_QUEUE_MAX = 1024 * 1024,
     LISTEN_MESSAGE_MAX = 4 * 1024 * 1024,
-    LISTEN_UNFINISHED_MAX = 64 * 1024 * 1024,
+    LISTEN_REQUESTS_MAX = 64 * 1024 * 1024,
     LISTEN_PENDING_MAX = 64 * 1024,
-    LISTEN_STREAMS_MAX = 1000,
-    LISTEN_CALLS_IDLE_MS = 30 * 60 * 1000, /* clients keep a connection without calls for later */
+    LISTEN_ANSWERS_MAX = 512 * 1024 * 1024, /* the longest answer of the API is half of it */
+    LISTEN_STREAMS_MAX = 1024,              /* a thousand, and some to ask about health meanwhile */
+    LISTEN_CALLS_IDLE_MS = 30 * 60 * 1000,  /* clients keep a connection without calls for later */
     LISTEN_PING_MS = 5 * 1000,
 };
 
@@ -44,9 +45,10 @@ static int listen_grpc(struct server *server, struct err *err)
                                      .port = config->grpc_port,
                                      .max_message = LISTEN_MESSAGE_MAX,
                                      .max_headers = LISTEN_MAX_HEADERS,
-                                     .max_unfinished = LISTEN_UNFINISHED_MAX,
+                                     .max_requests = LISTEN_REQUESTS_MAX,
                                      .max_pending = LISTEN_PENDING_MAX,
-                                     .max_connections = SERVER_GRPC_CONNECTIONS,
+                                     .max_answers = LISTEN_ANSWERS_MAX,
+                                     .max_connections = config->grpc_max_connections,
                                      .max_streams = LISTEN_STREAMS_MAX,
                                      .request_timeout_ms = config->http_request_timeout_ms,
                                      .idle_timeout_ms = LISTEN_CALLS_IDLE_MS,

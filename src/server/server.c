@@ -51,10 +51,11 @@ static bool server_is_stopping(void *arg)
 static bool server_target(void *arg, size_t at, struct api_target *out)
 {
     struct server *server = arg;
-    struct server_target *target = &server->targets[at];
+    struct server_target *target;
 
     if (at >= server->target_count)
         return false;
+    target = &server->targets[at];
     target_health_look(&target->health, &target->target, loop_sched(server->loop)->now_ms,
                        !ending_has_begun(server), out);
     return true;
@@ -74,7 +75,7 @@ static int server_reindex(void *arg, struct op *op, struct api_reindex_result *o
 /* How many client connections the open files leave room for, beside those to databases. */
 static size_t server_fit_files(const struct config *config)
 {
-    uint64_t others = SPARE_FILES + SERVER_GRPC_CONNECTIONS, allowed = files_raise_limit();
+    uint64_t others = SPARE_FILES + config->grpc_max_connections, allowed = files_raise_limit();
     size_t clients = config->http_max_connections;
 
     if (config->state != CONFIG_STATE_SQLITE)
@@ -87,8 +88,8 @@ static size_t server_fit_files(const struct config *config)
     if (allowed > others + clients)
         clients = (size_t)(allowed - others);
     log_write(LOG_WARN,
-              "the limit of open files (ulimit -n) is too low for BFM_HTTP_MAX_CONNECTIONS and the "
-              "pools: fewer HTTP connections are accepted",
+              "the limit of open files (ulimit -n) is too low for BFM_HTTP_MAX_CONNECTIONS, "
+              "BFM_GRPC_MAX_CONNECTIONS and the pools: fewer HTTP connections are accepted",
               LOG_INT("allowed", allowed), LOG_INT("needed", others + config->http_max_connections),
               LOG_INT("http_connections", clients));
     return clients;

@@ -77,9 +77,6 @@ int server_make_store(struct server *server, struct err *err);
 int server_make_targets(struct server *server, struct err *err);
 
 /* listen.c: both ports. */
-enum {
-    SERVER_GRPC_CONNECTIONS = 256, /* each carries many calls at a time */
-};
 int server_listen(struct server *server, struct err *err);
 
 /* ending.c */

@@ -73,6 +73,17 @@ def test_watch_over_an_outage_of_the_state_database(start_bfm, private_postgres,
         wait_until(lambda: bfm.process.poll() is not None, what="the server to end")
 
 
+def test_health_beside_a_thousand_calls_on_one_connection(channel, health):
+    streams = [watch(channel, health) for _ in range(1000)]
+    assert {next(stream).status for stream in streams} == {SERVING}
+    for _ in range(20):
+        assert check(channel, health, "") == SERVING
+        assert channel.bfm.client.get("/health").status == 200
+    for stream in streams:
+        stream.cancel()
+    assert check(channel, health, "") == SERVING
+
+
 def ask(channel, reflection, *questions):
     version, messages = reflection
     stub = channel.stream_stream("/grpc.reflection.%s.ServerReflection/ServerReflectionInfo" % version,

@@ -106,6 +106,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.http_max_body, 1024 * 1024);
     assert_int_equal(config.http_request_timeout_ms, 30000);
     assert_int_equal(config.http_max_connections, 10240);
+    assert_int_equal(config.grpc_max_connections, 256);
     assert_string_equal(config.api_token, "t0ken");
     assert_string_equal(config.cors_allowed_origins, "*");
     assert_null(config.frontend_path);
@@ -142,15 +143,16 @@ static void test_values(void **state)
     struct config config;
 
     (void)state;
-    expect_loaded(&config, LOAD(&config, "BFM_HTTP_HOST=::1", "BFM_HTTP_PORT=1",
-                                "BFM_HTTP_MAX_BODY=2MiB", "BFM_HTTP_REQUEST_TIMEOUT=1m30s",
-                                "BFM_HTTP_MAX_CONNECTIONS=5", "BFM_STATE_BACKEND= SQLite ",
-                                "BFM_LOG_LEVEL=warning", "BFM_LOG_FORMAT=Plain",
-                                "BFM_REINDEX_INTERVAL_MINUTES=0.5", "BFM_LOCK_WAIT=0",
-                                "BFM_SHUTDOWN_TIMEOUT=250ms", "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS=7",
-                                "BFM_CORS_ALLOWED_ORIGINS=https://a.example, http://b.example:8080",
-                                "BFM_APP_MODE=Test", "BFM_STATE_DB_PATH=/x/y.db", "BFM_METRICS=off",
-                                "BFM_METRICS_AUTH=no"));
+    expect_loaded(&config,
+                  LOAD(&config, "BFM_HTTP_HOST=::1", "BFM_HTTP_PORT=1", "BFM_HTTP_MAX_BODY=2MiB",
+                       "BFM_HTTP_REQUEST_TIMEOUT=1m30s", "BFM_HTTP_MAX_CONNECTIONS=5",
+                       "BFM_GRPC_MAX_CONNECTIONS=6", "BFM_STATE_BACKEND= SQLite ",
+                       "BFM_LOG_LEVEL=warning", "BFM_LOG_FORMAT=Plain",
+                       "BFM_REINDEX_INTERVAL_MINUTES=0.5", "BFM_LOCK_WAIT=0",
+                       "BFM_SHUTDOWN_TIMEOUT=250ms", "BFM_DB_CONN_MAX_IDLE_TIME_SECONDS=7",
+                       "BFM_CORS_ALLOWED_ORIGINS=https://a.example, http://b.example:8080",
+                       "BFM_APP_MODE=Test", "BFM_STATE_DB_PATH=/x/y.db", "BFM_METRICS=off",
+                       "BFM_METRICS_AUTH=no"));
     assert_false(config.metrics);
     assert_false(config.metrics_auth);
     assert_string_equal(config.http_host, "::1");
@@ -158,6 +160,7 @@ static void test_values(void **state)
     assert_int_equal(config.http_max_body, 2 * 1024 * 1024);
     assert_int_equal(config.http_request_timeout_ms, 90000);
     assert_int_equal(config.http_max_connections, 5);
+    assert_int_equal(config.grpc_max_connections, 6);
     assert_int_equal(config.state, CONFIG_STATE_SQLITE);
     assert_int_equal(config.log_level, LOG_WARN);
     assert_int_equal(config.log_format, LOG_TEXT);
@@ -188,6 +191,8 @@ static void test_bad_values_are_refused(void **state)
         "BFM_HTTP_REQUEST_TIMEOUT=30",
         "BFM_HTTP_REQUEST_TIMEOUT=0s",
         "BFM_HTTP_MAX_CONNECTIONS=0",
+        "BFM_GRPC_MAX_CONNECTIONS=0",
+        "BFM_GRPC_MAX_CONNECTIONS=many",
         "BFM_STATE_WAIT=long",
         "BFM_LOCK_WAIT=-1s",
         "BFM_LOCK_WAIT=25h",
