@@ -22,6 +22,7 @@ static bool validate_json;
 /* What is found goes into `out`: lines for people, or the members of a JSON array. */
 struct validation {
     const char *root;
+    bool is_guessed; /* nobody named the root */
     struct loop *loop;
     struct op op;
     struct registry *registry; /* NULL: it could not be read, op.err says why */
@@ -102,6 +103,8 @@ static void validate_files(struct validation *v)
     for (size_t i = 0; i < registry->count; i++)
         if (registry->migrations[i]->invalid != NULL)
             validate_put_invalid(v, registry->migrations[i]);
+    for (size_t i = 0; i < registry->misplaced_count && i < REGISTRY_STRAYS_MAX; i++)
+        validate_put(v, false, &registry->misplaced[i]);
     for (size_t i = 0; i < registry->doubt_count; i++)
         validate_put(v, false, &registry->doubts[i]);
 }
@@ -117,20 +120,32 @@ static int validate_dependencies(struct validation *v, struct err *err)
     return rc;
 }
 
+static void validate_print_count(const char *before, size_t count, const char *what)
+{
+    printf("%s%zu %s%s", before, count, what, count == 1 ? "" : "s");
+}
+
+/* For people. */
+static void validate_print_summary(const struct validation *v)
+{
+    validate_print_count(buf_str(&v->out), v->registry->count, "migration");
+    printf(" in %s", v->root);
+    validate_print_count(": ", v->errors, "error");
+    validate_print_count(", ", v->warnings, "warning");
+    printf("\n");
+}
+
 static int validate_print(struct validation *v)
 {
-    size_t total = v->registry->count;
-
     if (v->out.rc != 0) {
         fprintf(stderr, "%s\n", err_code_text(v->out.rc));
         return CLI_FAILED;
     }
     if (validate_json)
-        printf("{\"migrations\":%zu,\"errors\":%zu,\"warnings\":%zu,\"problems\":[%s]}\n", total,
-               v->errors, v->warnings, buf_str(&v->out));
+        printf("{\"migrations\":%zu,\"errors\":%zu,\"warnings\":%zu,\"problems\":[%s]}\n",
+               v->registry->count, v->errors, v->warnings, buf_str(&v->out));
     else
-        printf("%s%zu migrations in %s: %zu errors, %zu warnings\n", buf_str(&v->out), total,
-               v->root, v->errors, v->warnings);
+        validate_print_summary(v);
     return v->errors > 0 ? CLI_FAILED : CLI_OK;
 }
 
@@ -141,6 +156,8 @@ static int validate_loaded(struct validation *v)
 
     if (v->registry == NULL) {
         fprintf(stderr, "%s: %s\n", v->root, err_text(&v->op.err));
+        if (v->is_guessed)
+            fprintf(stderr, "Name the tree of scripts: bfm validate PATH, or BFM_SFM_PATH=PATH\n");
         return CLI_FAILED;
     }
     buf_init(&v->out, VALIDATE_OUT_MAX);
@@ -156,9 +173,9 @@ static int validate_loaded(struct validation *v)
     return status;
 }
 
-static int validate_tree(const char *root)
+static int validate_tree(const char *root, bool is_guessed)
 {
-    struct validation v = {.root = root, .loop = loop_create()};
+    struct validation v = {.root = root, .is_guessed = is_guessed, .loop = loop_create()};
     int status;
 
     if (v.loop == NULL) {
@@ -180,15 +197,14 @@ static int validate_run(const struct cli_command *command, int argc, char **argv
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     const char *root = getenv("BFM_SFM_PATH");
+    bool is_guessed = root == NULL || root[0] == '\0';
     int status;
 
     if (!cli_read_options(command, argc, argv, options, validate_on_option, 0, 1, &status))
         return status;
     if (optind < argc)
-        root = argv[optind];
-    else if (root == NULL || root[0] == '\0')
-        root = "migrations";
-    return validate_tree(root);
+        return validate_tree(argv[optind], false);
+    return validate_tree(is_guessed ? "migrations" : root, is_guessed);
 }
 
 const struct cli_command cli_validate = {

@@ -165,27 +165,42 @@ static int load_compare_problems(const void *a, const void *b)
     return strcmp(left->path, right->path);
 }
 
-static int load_add_strays(struct load *l, struct err *err)
+/* The first of what the walk noted, in the registry's memory and in order. */
+static int load_copy_noted(struct load *l, const struct registry_problem *noted, size_t count,
+                           const struct registry_problem **out, struct err *err)
 {
-    struct registry *registry = l->registry;
-    size_t kept =
-        l->walk.stray_count < REGISTRY_STRAYS_MAX ? l->walk.stray_count : REGISTRY_STRAYS_MAX;
-    struct registry_problem *strays;
+    struct arena *arena = &l->registry->arena;
+    size_t kept = count < REGISTRY_STRAYS_MAX ? count : REGISTRY_STRAYS_MAX;
+    struct registry_problem *copy;
 
     if (kept == 0)
         return 0;
-    strays = arena_calloc(&registry->arena, kept, sizeof(*strays));
-    if (strays == NULL)
+    copy = arena_calloc(arena, kept, sizeof(*copy));
+    if (copy == NULL)
         return load_nomem(err);
     for (size_t i = 0; i < kept; i++) {
-        strays[i] = l->walk.strays[i];
-        strays[i].path = arena_strdup(&registry->arena, strays[i].path);
-        if (strays[i].path == NULL)
+        copy[i].path = arena_strdup(arena, noted[i].path);
+        copy[i].text = arena_strdup(arena, noted[i].text);
+        if (copy[i].path == NULL || copy[i].text == NULL)
             return load_nomem(err);
     }
-    qsort(strays, kept, sizeof(*strays), load_compare_problems);
-    registry->strays = strays;
-    registry->stray_count = l->walk.stray_count;
+    qsort(copy, kept, sizeof(*copy), load_compare_problems);
+    *out = copy;
+    return 0;
+}
+
+static int load_add_noted(struct load *l, struct err *err)
+{
+    struct registry *registry = l->registry;
+    const struct tree_walk *walk = &l->walk;
+    int rc = load_copy_noted(l, walk->strays, walk->stray_count, &registry->strays, err);
+
+    if (rc == 0)
+        rc = load_copy_noted(l, walk->misplaced, walk->misplaced_count, &registry->misplaced, err);
+    if (rc != 0)
+        return rc;
+    registry->stray_count = walk->stray_count;
+    registry->misplaced_count = walk->misplaced_count;
     return 0;
 }
 
@@ -196,6 +211,7 @@ static void load_adopt_texts(struct load *l)
     struct arena all;
 
     arena_init(&all);
+    l->fingerprint = l->walk.misplaced_fingerprint;
     for (size_t i = 0; i < l->slice_count; i++) {
         l->fingerprint += l->slices[i].fingerprint;
         arena_adopt(&l->slices[i].scripts, &all);
@@ -206,24 +222,34 @@ static void load_adopt_texts(struct load *l)
     l->fingerprint = l->fingerprint != 0 ? l->fingerprint : 1;
 }
 
+/* An empty tree, with the first thing that may be why. */
+static int load_refuse_empty(const struct registry *registry, struct err *err)
+{
+    static const char text[] = "there is no migration in the folder";
+    const struct registry_problem *why = NULL;
+
+    if (registry->problem_count > 0)
+        why = &registry->problems[0];
+    else if (registry->misplaced_count > 0)
+        why = &registry->misplaced[0];
+    if (why == NULL)
+        return err_set(err, ERR_NOT_FOUND, "%s", text);
+    return err_set(err, ERR_NOT_FOUND, "%s; %s: %s", text, why->path, why->text);
+}
+
 static int load_assemble(struct load *l, struct err *err)
 {
-    const struct registry_problem *problem;
     int rc = registry_assemble(l->sources, l->chunks, l->chunk_count, &l->registry, err);
 
     if (rc != 0)
         return rc;
     rc = load_add_problems(l, err);
     if (rc == 0)
-        rc = load_add_strays(l, err);
+        rc = load_add_noted(l, err);
     load_adopt_texts(l);
     if (rc != 0 || l->registry->count > 0)
         return rc;
-    if (l->registry->problem_count == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no migration in the folder");
-    problem = &l->registry->problems[0];
-    return err_set(err, ERR_NOT_FOUND, "there is no migration in the folder; %s: %s", problem->path,
-                   problem->text);
+    return load_refuse_empty(l->registry, err);
 }
 
 static int load_clean(struct load *l)

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "io/tree_astray.h"
 #include "model/filename.h"
 
 enum {
@@ -130,10 +131,9 @@ static int walk_list(struct tree_walk *walk, int fd, const char *path, walk_visi
 static int walk_visit_file(struct tree_walk *walk, int fd, const char *folder,
                            const struct dirent *item, const _Atomic bool *stop, struct err *err)
 {
-    (void)fd;
     (void)stop;
     if (item->d_type == DT_DIR)
-        return 0;
+        return tree_astray_in_connection(walk, fd, folder, item->d_name, err);
     return walk_add_entry(walk, folder, item->d_name, err);
 }
 
@@ -150,36 +150,57 @@ static int walk_visit_connection(struct tree_walk *walk, int fd, const char *fol
     int child;
 
     if (item->d_type == DT_REG)
-        return 0;
+        return tree_astray_in_backend(walk, folder, item->d_name, err);
     path = arena_printf(&walk->arena, "%s/%s", folder, item->d_name);
     if (path == NULL)
         return walk_nomem(err);
     child = openat(fd, item->d_name, WALK_FOLDER_FLAGS);
+    if (child < 0 && walk_is_absent(errno))
+        return tree_astray_in_backend(walk, folder, item->d_name, err);
+    if (child < 0)
+        return walk_error(err, path);
+    return walk_list(walk, child, path, walk_visit_file, stop, err);
+}
+
+static bool walk_is_backend(const char *name)
+{
+    for (int kind = 0; kind < BACKEND_KINDS; kind++)
+        if (strcmp(name, backend_kind_name((enum backend_kind)kind)) == 0)
+            return true;
+    return false;
+}
+
+static int walk_visit_backend(struct tree_walk *walk, int fd, const char *folder,
+                              const struct dirent *item, const _Atomic bool *stop, struct err *err)
+{
+    char *path;
+    int child;
+
+    (void)folder;
+    if (!walk_is_backend(item->d_name))
+        return tree_astray_in_root(walk, fd, item->d_name, err);
+    path = arena_strdup(&walk->arena, item->d_name);
+    if (path == NULL)
+        return walk_nomem(err);
+    child = openat(fd, path, WALK_FOLDER_FLAGS);
     if (child < 0)
         return walk_is_absent(errno) ? 0 : walk_error(err, path);
-    return walk_list(walk, child, path, walk_visit_file, stop, err);
+    return walk_list(walk, child, path, walk_visit_connection, stop, err);
 }
 
 int tree_walk(struct tree_walk *walk, const char *root, const _Atomic bool *stop, struct err *err)
 {
-    int rc;
+    int fd;
 
     *walk = (struct tree_walk){.root = -1};
     arena_init(&walk->arena);
     walk->root = open(root, WALK_FOLDER_FLAGS);
     if (walk->root < 0)
         return walk_error(err, "");
-    rc = walk_add_folder(walk, "", err);
-    for (int kind = 0; rc == 0 && kind < BACKEND_KINDS; kind++) {
-        const char *name = backend_kind_name((enum backend_kind)kind);
-        int child = openat(walk->root, name, WALK_FOLDER_FLAGS);
-
-        if (child >= 0)
-            rc = walk_list(walk, child, name, walk_visit_connection, stop, err);
-        else if (!walk_is_absent(errno))
-            rc = walk_error(err, name);
-    }
-    return rc;
+    fd = openat(walk->root, ".", WALK_FOLDER_FLAGS);
+    if (fd < 0)
+        return walk_error(err, "");
+    return walk_list(walk, fd, "", walk_visit_backend, stop, err);
 }
 
 void tree_walk_free(struct tree_walk *walk)
@@ -233,7 +254,7 @@ int tree_fingerprint(const struct tree_walk *walk, const _Atomic bool *stop, uin
                      struct err *err)
 {
     struct tree_cursor cursor;
-    uint64_t sum = 0;
+    uint64_t sum = walk->misplaced_fingerprint;
     struct stat st;
     int rc = 0;
 

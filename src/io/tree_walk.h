@@ -36,6 +36,11 @@ struct tree_walk {
     size_t skipped_count;
     struct registry_problem *strays; /* those of them that end like a script, the first few */
     size_t stray_count;              /* all of them */
+    /* what looks like part of a tree and lies where nothing is read, the first few */
+    struct registry_problem *misplaced;
+    size_t misplaced_count;         /* all of them */
+    uint64_t misplaced_fingerprint; /* of their paths */
+    size_t astray_looks;            /* names that were looked at in folders that are not read */
 };
 
 /*

@@ -2,6 +2,7 @@
 #include <strings.h>
 
 #include "base/base.h"
+#include "base/nearest.h"
 #include "model/migration.h"
 
 static const char *const backend_names[BACKEND_KINDS] = {
@@ -51,4 +52,29 @@ bool backend_kind_parse(const char *text, enum backend_kind *out)
         }
     }
     return false;
+}
+
+/* In lower case; "" for what is longer than any name. */
+static void backend_kind_fold(const char *text, char out[32])
+{
+    size_t len = strlen(text);
+
+    if (len >= 32)
+        len = 0;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]);
+    out[len] = '\0';
+}
+
+bool backend_kind_guess(const char *text, enum backend_kind *out)
+{
+    size_t best = NEAREST_EDITS_MAX + 1;
+    const char *nearest;
+    char folded[32];
+
+    backend_kind_fold(text, folded);
+    nearest = nearest_name(folded, backend_names, ARRAY_SIZE(backend_names), NULL, &best);
+    for (size_t i = 0; i < ARRAY_SIZE(backend_aliases); i++)
+        nearest = nearest_name(folded, &backend_aliases[i].name, 1, nearest, &best);
+    return nearest != NULL && backend_kind_parse(nearest, out);
 }

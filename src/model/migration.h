@@ -20,6 +20,9 @@ enum backend_kind {
 const char *backend_kind_name(enum backend_kind kind);
 /* Trimmed, any case, with the aliases "postgres" and "mariadb". False for anything else. */
 bool backend_kind_parse(const char *text, enum backend_kind *out);
+/* What a text that is not the name in folders was most likely meant to be: an alias, another case,
+ * a slip of up to two letters. False where it is like none of them. */
+bool backend_kind_guess(const char *text, enum backend_kind *out);
 
 enum {
     VERSION_LEN = 14,       /* digits of a version, YYYYMMDDHHMMSS */

@@ -40,6 +40,10 @@ struct registry {
      * REGISTRY_STRAYS_MAX found are kept; the count is of all. */
     const struct registry_problem *strays;
     size_t stray_count;
+    /* In the same way: files and folders that look like part of a tree and lie where nothing is
+     * read, such as in a folder "postgres". */
+    const struct registry_problem *misplaced;
+    size_t misplaced_count;
 };
 
 /* Migrations that share a key, in registry order. */

@@ -149,6 +149,7 @@ static void catalog_after_compare(struct catalog *catalog, int rc)
     } else if (catalog->fresh->stray_count != catalog->before->stray_count) {
         catalog_report_names(catalog->fresh);
     }
+    catalog_report_misplaced(catalog, catalog->fresh);
     catalog->loaded = true;
     engine_set_registry(catalog->config.engine, registry_ref(catalog->fresh));
     catalog_sync_if_needed(catalog);

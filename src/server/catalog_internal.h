@@ -6,6 +6,10 @@
 #include "io/watch.h"
 #include "server/catalog.h"
 
+enum {
+    CATALOG_TOLD_MAX = 100, /* lines about what lies where nothing is read, while the server runs */
+};
+
 /* What somebody waits for. */
 enum catalog_wish {
     CATALOG_WISH_LOAD,    /* the tree to be read */
@@ -42,6 +46,9 @@ struct catalog {
     struct err err; /* why it failed */
     bool may_sync;  /* not while the first reading is all that is wanted */
 
+    uint64_t told[CATALOG_TOLD_MAX]; /* hashes of the misplaced paths that are in the log */
+    size_t told_count;
+
     bool loaded; /* the tree was read once */
     bool synced; /* the state database lists engine->registry */
     struct op *close_op;
@@ -59,6 +66,8 @@ void catalog_wait_finish(struct catalog *catalog, struct list *waits, int rc);
 void catalog_report_change(const struct registry_diff *diff, const struct registry *registry);
 /* What somebody may have meant to be run, or to be a down file. */
 void catalog_report_names(const struct registry *registry);
+/* What lies where nothing is read: each path once. */
+void catalog_report_misplaced(struct catalog *catalog, const struct registry *registry);
 int catalog_copy_diff(const struct registry_diff *diff, struct api_reindex_result *out);
 
 #endif

@@ -1,3 +1,6 @@
+#include <string.h>
+
+#include "base/hash.h"
 #include "base/log.h"
 #include "server/catalog_internal.h"
 
@@ -33,6 +36,35 @@ void catalog_report_names(const struct registry *registry)
                   LOG_INT("count", registry->stray_count),
                   LOG_STR("first", registry->strays[0].path),
                   LOG_STR("reason", registry->strays[0].text));
+}
+
+static bool catalog_has_told(const struct catalog *catalog, uint64_t path)
+{
+    for (size_t i = 0; i < catalog->told_count; i++)
+        if (catalog->told[i] == path)
+            return true;
+    return false;
+}
+
+void catalog_report_misplaced(struct catalog *catalog, const struct registry *registry)
+{
+    for (size_t i = 0; i < registry->misplaced_count && i < REGISTRY_STRAYS_MAX; i++) {
+        const struct registry_problem *misplaced = &registry->misplaced[i];
+        uint64_t path = hash_fnv1a(HASH_FNV_START, misplaced->path, strlen(misplaced->path));
+
+        if (catalog_has_told(catalog, path))
+            continue;
+        if (catalog->told_count == CATALOG_TOLD_MAX)
+            return;
+        catalog->told[catalog->told_count++] = path;
+        log_write(LOG_WARN, "nothing is read here", LOG_STR("path", misplaced->path),
+                  LOG_STR("warning", misplaced->text));
+        if (catalog->told_count == CATALOG_TOLD_MAX)
+            log_write(LOG_WARN,
+                      "no more paths are named where nothing is read; "
+                      "bfm validate shows them",
+                      LOG_INT("count", registry->misplaced_count));
+    }
 }
 
 void catalog_report_change(const struct registry_diff *diff, const struct registry *registry)

@@ -40,10 +40,10 @@ static void config_put_kind(const struct config_connection *connection, struct b
     case BACKEND_ETCD:
         config_put_tls(connection, out);
         buf_printf(out,
-                   ", prefix %s, timeout %" PRIu64 " ms, at most %u operations and %zu bytes a "
+                   ", prefix %s, timeout %" PRIu64 " ms, at most %u operation%s and %zu bytes a "
                    "transaction",
                    connection->prefix_key, connection->timeout_ms, connection->max_txn_ops,
-                   connection->max_request);
+                   connection->max_txn_ops == 1 ? "" : "s", connection->max_request);
         return;
     case BACKEND_KINDS:
         return;
@@ -66,7 +66,8 @@ static void config_put_connection(const struct config_connection *connection, st
     if (connection->schema != NULL)
         buf_printf(out, ", schema %s", connection->schema);
     config_put_kind(connection, out);
-    buf_printf(out, ", at most %u connections%s\n", connection->max_open_conns,
+    buf_printf(out, ", at most %u connection%s%s\n", connection->max_open_conns,
+               connection->max_open_conns == 1 ? "" : "s",
                connection->kind == BACKEND_ETCD ? " an endpoint" : "");
 }
 

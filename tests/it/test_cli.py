@@ -61,10 +61,41 @@ def test_the_tree_is_found_by_its_variable_and_its_folder(tmp_path):
     write(tmp_path, "migrations/postgresql/core/20250101000000_a.up.sql", "SELECT 1;\n")
     by_folder = run_bfm("build", cwd=str(tmp_path))
     by_variable = run_bfm("validate", env={"BFM_SFM_PATH": str(tmp_path / "migrations")})
-    assert "1 migrations in" in by_folder.stdout and by_folder.returncode == 0
-    assert "1 migrations in" in by_variable.stdout and by_variable.returncode == 0
+    assert "1 migration in" in by_folder.stdout and by_folder.returncode == 0
+    assert "1 migration in" in by_variable.stdout and by_variable.returncode == 0
     missing = run_bfm("validate", str(tmp_path / "nowhere"))
     assert missing.returncode == 1 and "nowhere" in missing.stderr
+    assert "bfm validate PATH" not in missing.stderr
+
+
+@pytest.mark.parametrize("env", [{}, {"BFM_SFM_PATH": ""}])
+def test_validate_says_how_to_name_a_tree(tmp_path, env):
+    result = run_bfm("validate", cwd=str(tmp_path), env=env)
+    assert result.returncode == 1
+    assert result.stderr.startswith("migrations: the folder cannot be read: ")
+    assert "bfm validate PATH, or BFM_SFM_PATH=PATH" in result.stderr
+
+
+def test_counts_of_one_are_in_the_singular(tmp_path):
+    write(tmp_path, "postgresql/core/20250101000000_a.up.sql", "-- bfm-depends: nobody\nSELECT 1;\n")
+    write(tmp_path, "postgres/core/20250101000000_a.up.sql", "SELECT 1;\n")
+    assert run_bfm("validate", str(tmp_path)).stdout.endswith("\n1 migration in %s: 1 error, 1 warning\n" % tmp_path)
+
+
+def test_what_lies_where_nothing_is_read_is_a_warning(tmp_path):
+    write(tmp_path, "postgresql/core/20250101000000_a.up.sql", "SELECT 1;\n")
+    for path in ("postgres/core/20250101000000_a.up.sql", "mariadb/shop/20250101000000_a.up.sql",
+                 "etcdd/conf/20250101000000_a.up.json", "etcd/20250101000000_a.up.json",
+                 "postgresql/core/old/20250101000000_b.up.sql", "docs/core/notes.md"):
+        write(tmp_path, path, "[]")
+    found = problems(tmp_path)
+    texts = {problem["path"]: (problem["severity"], problem["text"]) for problem in found["problems"]}
+    assert set(texts) == {"postgres", "mariadb", "etcdd", "etcd/20250101000000_a.up.json", "postgresql/core/old"}
+    assert {severity for severity, text in texts.values()} == {"warning"}
+    assert texts["postgres"][1].endswith("did you mean postgresql?")
+    assert texts["mariadb"][1].endswith("did you mean mysql?")
+    assert texts["etcdd"][1].endswith("did you mean etcd?")
+    assert "did you mean etcd/{connection}/20250101000000_a.up.json?" in texts["etcd/20250101000000_a.up.json"][1]
 
 
 def made(result):

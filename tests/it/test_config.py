@@ -147,6 +147,16 @@ def test_names_that_may_be_meant_otherwise_are_in_the_log(start_bfm, tmp_path):
     bfm.wait_log(lambda line: line["msg"].startswith("files are not named like migrations") and line["count"] == 3)
 
 
+def test_a_folder_of_no_backend_is_in_the_log(start_bfm, tmp_path):
+    for folder in ("postgresql", "postgres"):
+        (tmp_path / folder / "core").mkdir(parents=True)
+        (tmp_path / folder / "core" / "20250101000000_a.up.sql").write_text("SELECT 1;")
+    bfm = start_bfm({"BFM_SFM_PATH": str(tmp_path)})
+    line = bfm.wait_log(lambda line: line["msg"] == "nothing is read here")
+    assert line["level"] == "warn" and line["path"] == "postgres"
+    assert line["warning"].endswith("did you mean postgresql?")
+
+
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["serve", "--help"], ["version", "--help"], ["--version"],
                                   ["version"]])
 def test_what_is_asked_for_is_on_stdout(args):

@@ -86,10 +86,10 @@ static void test_longest_turn_is_seen(void **state)
     loop = loop_create();
     uv_timer_init(loop_uv(loop), &timer);
     uv_timer_start(&timer, on_busy, 0, 0); /* before the first look of the loop */
-    sched_start_timer(loop_sched(loop), &later, 1000);
+    sched_start_timer(loop_sched(loop), &later, 3000);
     loop_run(loop);
     longest = loop_take_longest_us(loop);
-    assert_in_range(longest, 30000, 900000);
+    assert_in_range(longest, 30000, 2900000);
     assert_in_range(loop_take_longest_cpu_us(loop), 1, longest);
     loop_destroy(loop);
 }
@@ -111,7 +111,7 @@ static int interrupt(void *arg, struct err *err)
     const pthread_t *loop_thread = arg;
 
     (void)err;
-    usleep(200 * 1000);
+    sleep(2);
     return pthread_kill(*loop_thread, SIGTERM);
 }
 
@@ -131,12 +131,12 @@ static void test_wait_before_a_signal_is_no_turn(void **state)
     ran = 0;
     loop = loop_create();
     signals = signals_start(loop, on_signal, NULL);
-    sched_start_timer(loop_sched(loop), &until_signal, 5000);
+    sched_start_timer(loop_sched(loop), &until_signal, 60000);
     op_init(&op, on_interrupted);
     assert_int_equal(work_start(loop, &op, interrupt, &self), 0);
     loop_run(loop);
     assert_int_equal(ran, 1);
-    assert_in_range(loop_take_longest_us(loop), 0, 150000);
+    assert_in_range(loop_take_longest_us(loop), 0, 1900000);
     loop_destroy(loop);
 }
 

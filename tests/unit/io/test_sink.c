@@ -129,7 +129,7 @@ static void test_full_pipe(void **state)
     assert_true(sink_dropped(sink) > 500);
     begin = clock_monotonic_ns();
     close_sink(loop, sink, 50);
-    assert_true(clock_monotonic_ns() - begin < UINT64_C(5000000000));
+    assert_true(clock_monotonic_ns() - begin < UINT64_C(30000000000));
     close(fds[0]);
     close(fds[1]);
     loop_destroy(loop);

@@ -168,6 +168,84 @@ static void test_links_and_their_loops(void **state)
     fixture_free(&f);
 }
 
+static const char *misplaced_text(const struct registry *registry, const char *path)
+{
+    for (size_t i = 0; i < registry->misplaced_count; i++)
+        if (strcmp(registry->misplaced[i].path, path) == 0)
+            return registry->misplaced[i].text;
+    return "";
+}
+
+/* Somebody may wait for it to run. */
+static void test_what_lies_where_nothing_is_read(void **state)
+{
+    static const struct {
+        const char *file, *path, *text;
+    } cases[] = {
+        {"postgres/core/20250101000000_a.up.sql", "postgres", "did you mean postgresql?"},
+        {"MySQL/core/notes.txt", "MySQL", "did you mean mysql?"},
+        {"mariadb/core/20250101000000_a.up.sql", "mariadb", "did you mean mysql?"},
+        {"etcdd/core/20250101000000_a.up.json", "etcdd", "did you mean etcd?"},
+        {"old/core/20250101000000_a.up.sql", "old",
+         "(postgresql, mysql, greptimedb, etcd), so nothing in it is read"},
+        {"20250101000000_a.up.sql", "20250101000000_a.up.sql", "not in {backend}/{connection}/"},
+        {"etcd/20250101000000_a.up.json", "etcd/20250101000000_a.up.json",
+         "did you mean etcd/{connection}/20250101000000_a.up.json?"},
+        {"postgresql/core/2025/20250101000000_a.up.sql", "postgresql/core/2025",
+         "too deep in the tree"},
+        {"mysql/core/a/b/core_a_20250101000000_a.sql", "mysql/core/a", "scripts lie in mysql/core"},
+    };
+    static const char *const quiet[] = {
+        "docs/index.json",        "docs/core/deep/20250101000000_a.txt", "etcd/README.md",
+        "postgresql/core/x/a.md", ".git/core/20250101000000_a.up.sql",   "package.json",
+    };
+    struct registry *registry;
+    struct fixture f;
+    struct err err;
+
+    (void)state;
+    fixture_init(&f);
+    fixture_write(&f, USERS, "SELECT 1;");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        fixture_write(&f, cases[i].file, "SELECT 1;");
+    for (size_t i = 0; i < ARRAY_SIZE(quiet); i++)
+        fixture_write(&f, quiet[i], "{}");
+    assert_int_equal(load(&f, &registry, &err), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        if (strstr(misplaced_text(registry, cases[i].path), cases[i].text) == NULL)
+            fail_msg("%s: \"%s\"", cases[i].path, misplaced_text(registry, cases[i].path));
+    assert_int_equal(registry->misplaced_count, ARRAY_SIZE(cases));
+    assert_int_equal(registry->count, 1);
+    registry_unref(registry);
+    fixture_remove(&f, "postgresql");
+    assert_int_equal(load(&f, &registry, &err), ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "20250101000000_a.up.sql: not in {backend}/{connection}/"));
+    fixture_free(&f);
+}
+
+/* The count is of all; how many are named is bounded. */
+static void test_many_that_are_misplaced(void **state)
+{
+    struct registry *registry;
+    struct fixture f;
+    struct err err;
+    char path[64];
+
+    (void)state;
+    fixture_init(&f);
+    fixture_write(&f, USERS, "SELECT 1;");
+    for (int i = 0; i < REGISTRY_STRAYS_MAX + 7; i++) {
+        snprintf(path, sizeof(path), "etcd/2025%010d_a.up.json", i);
+        fixture_write(&f, path, "[]");
+    }
+    assert_int_equal(load(&f, &registry, &err), 0);
+    assert_int_equal(registry->misplaced_count, REGISTRY_STRAYS_MAX + 7);
+    for (size_t i = 1; i < REGISTRY_STRAYS_MAX; i++)
+        assert_true(strcmp(registry->misplaced[i - 1].path, registry->misplaced[i].path) < 0);
+    registry_unref(registry);
+    fixture_free(&f);
+}
+
 static void write_many(const struct fixture *f, int count)
 {
     char path[128], text[128];
@@ -396,6 +474,8 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_loaded),
         cmocka_unit_test(test_odd_files),
         cmocka_unit_test(test_links_and_their_loops),
+        cmocka_unit_test(test_what_lies_where_nothing_is_read),
+        cmocka_unit_test(test_many_that_are_misplaced),
         cmocka_unit_test(test_many_slices),
         cmocka_unit_test(test_cancel_in_every_state),
         cmocka_unit_test(test_every_allocation_fails),

@@ -200,6 +200,15 @@ static void test_backend_names(void **state)
     assert_false(backend_kind_parse("postgre", &kind));
     assert_false(backend_kind_parse("x11", &kind));
     assert_false(backend_kind_parse("post gres", &kind));
+    assert_true(backend_kind_guess("POSTGRES", &kind));
+    assert_int_equal(kind, BACKEND_POSTGRESQL);
+    assert_true(backend_kind_guess("maria-db", &kind));
+    assert_int_equal(kind, BACKEND_MYSQL);
+    assert_true(backend_kind_guess("etcdv3", &kind));
+    assert_int_equal(kind, BACKEND_ETCD);
+    assert_false(backend_kind_guess("docs", &kind));
+    assert_false(backend_kind_guess("", &kind));
+    assert_false(backend_kind_guess("postgresql-postgresql-postgresql-postgresql", &kind));
 }
 
 int main(void)
