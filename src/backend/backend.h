@@ -112,6 +112,8 @@ struct backend_decision {
     unsigned statements;            /* how many the script has */
     bool complete;                  /* it was the last: the step took effect as a whole */
     char checksum[HASH_SHA256_HEX]; /* of the script that ran */
+    /* set when it failed: the journal may have taken it all the same; what is above is set, too */
+    bool unknown;
 };
 
 struct backend_ops {

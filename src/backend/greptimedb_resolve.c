@@ -185,6 +185,7 @@ static int resolve_checked(struct gtdb_resolve *resolve, int rc)
 {
     struct gtdb_row found;
 
+    resolve->decision->unknown = rc != 0;
     if (rc != 0)
         return resolve_refuse(resolve, ERR_STORE,
                               "the state database failed, and it is not known whether the decision "

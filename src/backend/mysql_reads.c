@@ -37,8 +37,11 @@ static void read_finish(struct myb_read *read, int rc)
 {
     struct myb *myb = read->myb;
     struct op *op = read->op;
-    struct err err = read->work.err;
+    struct err err;
 
+    if (rc != 0 && read->resolving != NULL)
+        rc = myb_resolving_judge(read, rc);
+    err = read->work.err;
     if (read->timed_out && rc != 0)
         rc = err_set(&err, ERR_TIMEOUT, "no answer from the database in time");
     else if (rc != 0 && err.code == 0)

@@ -7,15 +7,23 @@
 #include "base/mem.h"
 #include "model/prefix.h"
 
-/* Two queries on one session, which has the step's lock: a look, then the row's new place. */
+enum {
+    RESOLVE_LOST_S = 10, /* how long a session whose connection was lost may keep the lock */
+};
+
+/* Two queries on one session, which has the step's lock: a look, then the row's new place. When the
+ * connection is lost behind the second, another look says whether it has that place. */
 struct myb_resolving {
     struct backend_decision *decision;
     struct arena arena;
     struct mysql_names names;
-    struct mysql_place from;
+    struct mysql_place from, to;
+    bool removes;       /* the row goes away instead */
     const char *prefix; /* literal: of what is done, as it was decided */
     char run[MYB_RUN_MAX];
-    bool writes; /* the second query is under way */
+    bool writes;  /* the second query is under way */
+    bool written; /* it was sent once */
+    bool again;   /* on a second connection */
 };
 
 void myb_resolving_free(struct myb_resolving *resolving)
@@ -36,40 +44,51 @@ static int resolve_put_look(struct myb_read *read)
     struct myb_resolving *resolving = read->resolving;
 
     read->soiled = true; /* until the lock is given back */
-    mysql_put_lock(&read->sql, resolving->names.lock);
+    mysql_put_lock(&read->sql, resolving->names.lock, resolving->written ? RESOLVE_LOST_S : 0);
     buf_putc(&read->sql, ';');
     mysql_put_look(&read->sql, &resolving->names);
     return 0;
 }
 
 /* Behind the statement, or in front of it; whole when it was the last, or nothing is left of it. */
-static void resolve_put_write(struct myb_read *read)
+static void resolve_set_goal(struct myb_resolving *resolving)
 {
-    const struct myb_resolving *resolving = read->resolving;
     const struct backend_decision *decision = resolving->decision;
     size_t done = decision->applied ? decision->statement : decision->statement - 1;
     bool whole = done == (decision->applied ? decision->statements : 0);
-    struct mysql_place to = {
-        .run = resolving->from.run, .statement = done, .checksum = resolving->prefix};
 
-    to.kind = decision->undo ? "undo done" : "done";
+    resolving->to = (struct mysql_place){.kind = decision->undo ? "undo done" : "done",
+                                         .run = resolving->from.run,
+                                         .statement = done,
+                                         .checksum = resolving->prefix};
     if (whole && decision->applied == !decision->undo) {
-        to.kind = "up";
-        to.checksum = NULL;
+        resolving->to.kind = "up";
+        resolving->to.checksum = NULL;
     }
-    if (whole && decision->applied == decision->undo)
+    resolving->removes = whole && decision->applied == decision->undo;
+}
+
+static void resolve_put_write(struct myb_read *read)
+{
+    struct myb_resolving *resolving = read->resolving;
+
+    resolving->written = true;
+    if (resolving->removes)
         mysql_put_remove(&read->sql, &resolving->names, &resolving->from);
     else
-        mysql_put_move(&read->sql, &resolving->names, &resolving->from, &to);
+        mysql_put_move(&read->sql, &resolving->names, &resolving->from, &resolving->to);
     buf_putc(&read->sql, ';');
     mysql_put_unlock(&read->sql, resolving->names.lock);
 }
 
 static int resolve_put(struct myb_read *read)
 {
-    if (read->again)
-        read->resolving->writes = false;
-    if (!read->resolving->writes)
+    struct myb_resolving *resolving = read->resolving;
+
+    if (read->again && !resolving->again)
+        resolving->writes = false;
+    resolving->again = read->again;
+    if (!resolving->writes)
         return resolve_put_look(read);
     resolve_put_write(read);
     return 0;
@@ -150,7 +169,23 @@ static int resolve_read_row(struct myb_read *read, const struct maria_result *ro
     resolving->from = (struct mysql_place){.kind = decision->undo ? "undo started" : "started",
                                            .statement = decision->statement,
                                            .run = myb_literal(&resolving->arena, resolving->run)};
+    resolve_set_goal(resolving);
     return resolving->from.run != NULL ? 0 : ERR_NOMEM;
+}
+
+/* The row, as it is now, is what an earlier try wanted it to be. */
+static bool resolve_is_over(const struct myb_resolving *resolving, const struct maria_result *row)
+{
+    const struct mysql_place *to = &resolving->to;
+
+    if (!resolving->written)
+        return false;
+    if (row->rows != 1 || resolving->removes)
+        return row->rows == 0 && resolving->removes;
+    return strcmp(resolve_text(row, MYSQL_COLUMN_KIND), to->kind) == 0 &&
+           strcmp(resolve_text(row, MYSQL_COLUMN_RUN), resolving->run) == 0 &&
+           (strcmp(to->kind, "up") == 0 ||
+            strtoul(resolve_text(row, MYSQL_COLUMN_STATEMENT), NULL, 10) == to->statement);
 }
 
 static int resolve_take(struct myb_read *read, const struct maria_result *result)
@@ -166,11 +201,31 @@ static int resolve_take(struct myb_read *read, const struct maria_result *result
     }
     if (!resolve_has_lock(&read->results))
         return err_set(&read->work.err, ERR_LOCKED, "migration is already being executed");
+    if (resolve_is_over(resolving, result))
+        return 0;
     rc = resolve_read_row(read, result);
     if (rc != 0)
         return rc;
     resolving->writes = true;
     return 1;
+}
+
+int myb_resolving_judge(struct myb_read *read, int rc)
+{
+    struct myb_resolving *resolving = read->resolving;
+    const struct maria_results *results = &read->results;
+
+    if (!resolving->written || rc == ERR_NOT_FOUND || rc == ERR_CONFLICT)
+        return rc;
+    if (resolving->writes && results->count > 0 && results->results[0].affected == 1)
+        return 0; /* only the lock was not given back, which goes with the session */
+    if (resolving->writes && results->count == 0 && results->error != 0)
+        return rc;
+    resolving->decision->unknown = true;
+    if (read->work.err.code == 0)
+        err_set(&read->work.err, rc, "%s", err_code_text(rc));
+    err_prefix(&read->work.err, "whether the decision was recorded is not known, ask again");
+    return rc;
 }
 
 static int resolve_make_names(struct myb_read *read, struct myb_resolving *resolving)

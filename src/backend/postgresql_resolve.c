@@ -222,7 +222,8 @@ static void resolve_on_moved(struct op *work, int rc)
     struct pgb_resolve *resolve = container_of(work, struct pgb_resolve, work);
     struct err err = work->err;
 
-    if (rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT)
+    resolve->decision->unknown = rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT;
+    if (resolve->decision->unknown)
         err_prefix(&err, "whether the decision was recorded is not known, ask again");
     resolve_finish(resolve, &err);
 }

@@ -1,13 +1,16 @@
 /*
- *   LOCKING ──> DECIDING ──> RECORDING ──> OVER        LOCKING, DECIDING ──> OVER: nothing was done
- *                               ^ │
- *                               │ v
- *                             PAUSING
+ *   LOCKING ──> DECIDING ──────────> RECORDING ──> OVER
+ *                  │                  ^  ^ │
+ *                  v                  │  │ v
+ *              LOOKING_BACK ──────────┘ PAUSING      LOCKING, DECIDING, LOOKING_BACK ──> OVER:
+ *                                                    nothing was done
  *
- *   LOCKING    waits for the lock between servers, where there is one
- *   DECIDING   waits until the target's journal has it
- *   RECORDING  waits until the state database has it
- *   PAUSING    waits before that is offered once more
+ *   LOCKING       waits for the lock between servers, where there is one
+ *   DECIDING      waits until the target's journal has it
+ *   LOOKING_BACK  nothing is in doubt there: waits for the history, which knows whether the same
+ *                 was decided before and its answer was lost
+ *   RECORDING     waits until the state database has it
+ *   PAUSING       waits before that is offered once more
  */
 #include "migrate/doubt.h"
 
@@ -17,11 +20,18 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "migrate/doubt_note.h"
 #include "migrate/run_internal.h"
+
+enum {
+    DOUBT_PAGE_ROWS = 500, /* of the history, looked at at once */
+    DOUBT_PAGES_MAX = 20,
+};
 
 enum doubt_state {
     DOUBT_LOCKING,
     DOUBT_DECIDING,
+    DOUBT_LOOKING_BACK,
     DOUBT_RECORDING,
     DOUBT_PAUSING,
     DOUBT_OVER,
@@ -29,7 +39,10 @@ enum doubt_state {
 
 static const struct sm_state doubt_states[] = {
     [DOUBT_LOCKING] = {"locking", SM_TO(DOUBT_DECIDING) | SM_TO(DOUBT_OVER)},
-    [DOUBT_DECIDING] = {"deciding", SM_TO(DOUBT_RECORDING) | SM_TO(DOUBT_OVER)},
+    [DOUBT_DECIDING] = {"deciding",
+                        SM_TO(DOUBT_LOOKING_BACK) | SM_TO(DOUBT_RECORDING) | SM_TO(DOUBT_OVER)},
+    [DOUBT_LOOKING_BACK] = {"looking_back",
+                            SM_TO(DOUBT_LOOKING_BACK) | SM_TO(DOUBT_RECORDING) | SM_TO(DOUBT_OVER)},
     [DOUBT_RECORDING] = {"recording", SM_TO(DOUBT_PAUSING) | SM_TO(DOUBT_OVER)},
     [DOUBT_PAUSING] = {"pausing", SM_TO(DOUBT_RECORDING)},
     [DOUBT_OVER] = {"over", 0},
@@ -46,7 +59,7 @@ static bool doubt_await(struct doubt *doubt, enum doubt_state next, int rc)
 
 static enum lock_news doubt_news(const struct doubt *doubt)
 {
-    if (!doubt->decision.complete)
+    if (!doubt->decided || !doubt->decision.complete)
         return LOCK_NEWS_NONE;
     return doubt->decision.undo ? LOCK_NEWS_UNDONE : LOCK_NEWS_APPLIED;
 }
@@ -61,6 +74,7 @@ static bool doubt_end(struct doubt *doubt)
     if (doubt->grant.lock != NULL)
         store->ops->unlock(store, doubt->grant.lock);
     lock_release(&doubt->lock, doubt_news(doubt));
+    arena_free(&doubt->events.arena);
     arena_free(&doubt->arena);
     if (err.code != 0)
         op_fail(op, &err);
@@ -81,38 +95,37 @@ static bool doubt_fail(struct doubt *doubt)
 
 /* --- what is recorded --- */
 
-static void doubt_put_message(struct doubt *doubt)
+/* What follows from it. `who` decided, and `when`: "" or that it was before. */
+static void doubt_put_message(struct doubt *doubt, const char *who, const char *when)
 {
     const struct backend_decision *decision = &doubt->decision;
-    const char *who = doubt->caller.executed_by;
     const char *how = decision->applied ? "applied" : "not applied";
     unsigned next = decision->statement + (decision->applied ? 1 : 0);
 
-    if (decision->complete)
+    if (decision->unknown)
         snprintf(doubt->message, sizeof(doubt->message),
-                 "statement %u of %u counts as %s (decided by %s); with it the migration is %s",
-                 decision->statement, decision->statements, how, who,
+                 "statement %u of %u is to count as %s (decided by %s), but the connection was "
+                 "lost before the journal had answered",
+                 decision->statement, decision->statements, how, who);
+    else if (decision->complete)
+        snprintf(doubt->message, sizeof(doubt->message),
+                 "statement %u of %u counts as %s (%sdecided by %s); with it the migration is %s",
+                 decision->statement, decision->statements, how, when, who,
                  decision->undo ? "undone" : "applied");
     else
         snprintf(doubt->message, sizeof(doubt->message),
-                 "statement %u of %u counts as %s (decided by %s); the next %s goes on with "
+                 "statement %u of %u counts as %s (%sdecided by %s); the next %s goes on with "
                  "statement %u",
-                 decision->statement, decision->statements, how, who,
+                 decision->statement, decision->statements, how, when, who,
                  decision->undo ? "down" : "up", next);
 }
 
 /* The caller's context also says what was decided. */
 static const char *doubt_context(struct doubt *doubt)
 {
-    const struct backend_decision *decision = &doubt->decision;
     const char *context = doubt->caller.execution_context;
-    size_t len = strlen(context);
-    const char *longer = NULL;
+    const char *longer = doubt_note_add(&doubt->arena, context, &doubt->decision);
 
-    if (len >= 2 && context[len - 1] == '}')
-        longer = arena_printf(&doubt->arena, "%.*s%s\"resolved\":{\"statement\":%u,\"as\":\"%s\"}}",
-                              (int)(len - 1), context, len > 2 ? "," : "", decision->statement,
-                              decision->applied ? "applied" : "not_applied");
     return longer != NULL ? longer : context;
 }
 
@@ -129,7 +142,7 @@ static void doubt_make_record(struct doubt *doubt)
         .run_id = doubt->run_id,
         .at_us = clock_wall_us(),
     };
-    if (!decision->complete)
+    if (!decision->complete || decision->unknown)
         doubt->record.error = doubt->message;
     else
         doubt->record.event = decision->undo ? STORE_ROLLED_BACK : STORE_APPLIED;
@@ -142,14 +155,17 @@ static void doubt_log(const struct doubt *doubt)
     const struct backend_decision *decision = &doubt->decision;
     const char *request_id = doubt->caller.request_id;
 
-    log_write(LOG_WARN, "a statement in doubt was decided about",
-              LOG_STR("migration_id", decision->migration->id), LOG_STR("schema", decision->schema),
-              LOG_STR("connection", decision->migration->connection),
-              LOG_STR("as", decision->applied ? "applied" : "not_applied"),
-              LOG_INT("statement", decision->statement),
-              LOG_INT("statements", decision->statements),
-              LOG_STR("executed_by", doubt->caller.executed_by),
-              LOG_STR("request_id", request_id != NULL ? request_id : ""));
+    log_write(
+        LOG_WARN,
+        decision->unknown ? "a statement in doubt was decided about; nobody knows whether the "
+                            "journal has it"
+                          : "a statement in doubt was decided about",
+        LOG_STR("migration_id", decision->migration->id), LOG_STR("schema", decision->schema),
+        LOG_STR("connection", decision->migration->connection),
+        LOG_STR("as", decision->applied ? "applied" : "not_applied"),
+        LOG_INT("statement", decision->statement), LOG_INT("statements", decision->statements),
+        LOG_STR("executed_by", doubt->caller.executed_by),
+        LOG_STR("request_id", request_id != NULL ? request_id : ""));
 }
 
 static bool doubt_write(struct doubt *doubt)
@@ -162,16 +178,94 @@ static bool doubt_write(struct doubt *doubt)
 
 /* --- the machine --- */
 
-static bool doubt_on_decided(struct doubt *doubt)
+static bool doubt_record(struct doubt *doubt)
 {
-    if (doubt->rc != 0)
-        return doubt_fail(doubt);
-    doubt_put_message(doubt);
+    doubt->decided = !doubt->decision.unknown;
+    doubt_put_message(doubt, doubt->caller.executed_by, "");
     doubt_make_record(doubt);
     doubt_log(doubt);
     doubt->offered_since_ms = doubt->engine->sched->now_ms;
     doubt->pause_ms = doubt->engine->config.settle_retry_ms;
     return doubt_write(doubt);
+}
+
+static bool doubt_look_back(struct doubt *doubt, int64_t before_id)
+{
+    struct store *store = doubt->engine->store;
+
+    arena_free(&doubt->events.arena);
+    return doubt_await(doubt, DOUBT_LOOKING_BACK,
+                       store->ops->get_history(store, &doubt->work, doubt->decision.migration->id,
+                                               before_id, DOUBT_PAGE_ROWS, &doubt->events));
+}
+
+static bool doubt_on_decided(struct doubt *doubt)
+{
+    if (doubt->rc == ERR_NOT_FOUND) {
+        doubt->err = doubt->work.err;
+        return doubt_look_back(doubt, 0);
+    }
+    if (doubt->rc != 0 && !doubt->decision.unknown)
+        return doubt_fail(doubt);
+    if (doubt->rc != 0)
+        doubt->err = doubt->work.err;
+    return doubt_record(doubt);
+}
+
+/* The newest row of that schema, among those that were read. */
+static const struct store_event_row *doubt_find_row(const struct doubt *doubt)
+{
+    const struct migration *migration = doubt->decision.migration;
+
+    for (size_t i = 0; i < doubt->events.count; i++) {
+        const struct store_event_row *row = &doubt->events.rows[i];
+
+        if (strcmp(row->schema, doubt->decision.schema) == 0 &&
+            strcmp(row->connection, migration->connection) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* Nothing is in doubt, and this was the last that was done there. */
+static bool doubt_decided_before(struct doubt *doubt, const struct store_event_row *row,
+                                 const struct doubt_note *note)
+{
+    struct backend_decision *decision = &doubt->decision;
+
+    if (note->applied != decision->applied) {
+        err_set(&doubt->err, ERR_CONFLICT,
+                "statement %u counts as %s already (decided by %s), and nothing is in doubt any "
+                "more",
+                note->statement, note->applied ? "applied" : "not applied", row->executed_by);
+        return doubt_end(doubt);
+    }
+    err_clear(&doubt->err);
+    decision->undo = note->undo;
+    decision->statement = note->statement;
+    decision->statements = note->statements;
+    decision->complete = note->applied && note->statement == note->statements;
+    memcpy(decision->checksum, note->checksum, sizeof(decision->checksum));
+    if (!note->known)
+        return doubt_record(doubt);
+    doubt_put_message(doubt, row->executed_by, "already ");
+    return doubt_end(doubt);
+}
+
+static bool doubt_on_looked_back(struct doubt *doubt)
+{
+    const struct store_event_rows *events = &doubt->events;
+    const struct store_event_row *row;
+    struct doubt_note note;
+
+    if (doubt->rc != 0)
+        return doubt_fail(doubt);
+    row = doubt_find_row(doubt);
+    if (row != NULL && doubt_note_read(row->execution_context, &note))
+        return doubt_decided_before(doubt, row, &note);
+    if (row == NULL && events->count == DOUBT_PAGE_ROWS && ++doubt->pages < DOUBT_PAGES_MAX)
+        return doubt_look_back(doubt, events->rows[events->count - 1].id);
+    return doubt_end(doubt);
 }
 
 static bool doubt_on_recorded(struct doubt *doubt)
@@ -187,8 +281,10 @@ static bool doubt_on_recorded(struct doubt *doubt)
         return doubt_await(doubt, DOUBT_PAUSING,
                            op_sleep_start(&doubt->sleep, engine->sched, &doubt->work, pause));
     }
-    doubt->err = doubt->work.err;
-    err_prefix(&doubt->err, "it was decided, but not recorded");
+    if (!doubt->decision.unknown) {
+        doubt->err = doubt->work.err;
+        err_prefix(&doubt->err, "it was decided, but not recorded");
+    }
     return doubt_end(doubt);
 }
 
@@ -205,6 +301,8 @@ static bool doubt_once(struct doubt *doubt)
             doubt->backend->ops->resolve(doubt->backend, &doubt->work, &doubt->decision));
     case DOUBT_DECIDING:
         return doubt_on_decided(doubt);
+    case DOUBT_LOOKING_BACK:
+        return doubt_on_looked_back(doubt);
     case DOUBT_RECORDING:
         return doubt_on_recorded(doubt);
     case DOUBT_PAUSING:
@@ -229,7 +327,9 @@ static void doubt_cancel(struct op *op)
 {
     struct doubt *doubt = op->impl;
 
-    if (doubt->sm.state == DOUBT_LOCKING || doubt->sm.state == DOUBT_DECIDING)
+    const enum doubt_state state = (enum doubt_state)doubt->sm.state;
+
+    if (state == DOUBT_LOCKING || state == DOUBT_DECIDING || state == DOUBT_LOOKING_BACK)
         op_cancel(&doubt->work);
 }
 
@@ -286,6 +386,7 @@ int doubt_start(struct engine *engine, struct op *op, const struct doubt_request
                          "ended");
     sm_init(&doubt->sm, doubt_states, "doubt", DOUBT_LOCKING);
     arena_init(&doubt->arena);
+    arena_init(&doubt->events.arena);
     run_make_id(doubt->run_id, NULL);
     op_init(&doubt->work, doubt_on_work);
     rc = doubt_lock(doubt);

@@ -36,6 +36,9 @@ struct doubt {
     struct lock lock;
     struct store_lock_grant grant;
     struct store_record record;
+    struct store_event_rows events; /* a page of the history */
+    unsigned pages;
+    bool decided; /* the journal has it */
     struct err err;
     struct arena arena;
     char run_id[40];
@@ -45,7 +48,9 @@ struct doubt {
 /*
  * The request is borrowed until done. Refused or done with ERR_CONFLICT when nothing of that
  * target can be in doubt, it has no address, or somebody is at work on that migration and schema;
- * ERR_NOT_FOUND when nothing is in doubt there; ERR_STORE when the decision was made but could not
+ * ERR_NOT_FOUND when nothing is in doubt there; but where the same decision was the last that was
+ * done, its answer may have been lost: then done with 0, and the message says so; another one is
+ * ERR_CONFLICT. ERR_STORE when the decision was made but could not
  * be recorded; otherwise as backend_ops.resolve.
  */
 int doubt_start(struct engine *engine, struct op *op, const struct doubt_request *request,

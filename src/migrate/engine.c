@@ -43,8 +43,13 @@ struct engine_target *engine_target(const struct engine *engine, const char *con
 
 void engine_set_registry(struct engine *engine, struct registry *registry)
 {
+    struct engine_target *target;
+
     registry_unref(engine->registry);
     engine->registry = registry;
+    for (size_t at = 0; (target = map_next(&engine->backends, &at)) != NULL;)
+        if (target->compared_in_part)
+            target->compared = false;
 }
 
 void engine_listen(struct engine *engine, struct engine_listener *listener)

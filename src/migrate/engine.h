@@ -100,6 +100,10 @@ struct engine_target {
     const char *default_schema; /* {C}_SCHEMA or NULL */
     struct backend *backend;
     const char *why;
+    /* The state database has what the target's journal says of the migrations that are known; else
+     * that nothing is in the state proves nothing. Kept by the reconciler. */
+    bool compared;
+    bool compared_in_part; /* the journal has rows of migrations that are not known yet */
 };
 
 void engine_init(struct engine *engine, struct sched *sched, struct store *store,
@@ -108,7 +112,8 @@ void engine_free(struct engine *engine); /* no run is under way */
 int engine_add_target(struct engine *engine, struct engine_target *target); /* borrowed */
 struct engine_target *engine_target(const struct engine *engine,
                                     const char *connection); /* NULL if unknown */
-/* Takes over the reference; runs under way keep theirs. */
+/* Takes over the reference; runs under way keep theirs. Targets that were compared in part are to
+ * be compared again. */
 void engine_set_registry(struct engine *engine, struct registry *registry);
 void engine_listen(struct engine *engine, struct engine_listener *listener);
 void engine_unlisten(struct engine_listener *listener);
@@ -277,6 +282,7 @@ struct reconcile_target {
     size_t repaired; /* executions put right; what others put right meanwhile does not count */
     size_t ended;    /* starts of steps that were without an end and have one now */
     size_t unknown;  /* journal rows of migrations nobody knows */
+    size_t left;     /* differences in what a run is at, left to that run */
     size_t adopted;  /* what older servers applied and the journal has now */
     struct err err;  /* code != 0: this target could not be compared to the end */
 };

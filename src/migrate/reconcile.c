@@ -231,6 +231,17 @@ static bool reconcile_index(struct reconcile_full *rec)
     return reconcile_read(rec, "", "");
 }
 
+/* Migrations may have become known meanwhile. */
+static void reconcile_note_compared(const struct reconcile_full *rec)
+{
+    const struct reconcile_target *seen = &rec->pub.targets[rec->at];
+    struct engine_target *target = engine_target(rec->engine, seen->connection);
+
+    target->compared_in_part = seen->unknown > 0;
+    target->compared =
+        seen->left == 0 && (seen->unknown == 0 || rec->registry == rec->engine->registry);
+}
+
 static bool reconcile_sweep(struct reconcile_full *rec)
 {
     bool more = false;
@@ -246,6 +257,7 @@ static bool reconcile_sweep(struct reconcile_full *rec)
         return reconcile_check(rec);
     if (more)
         return reconcile_later(rec);
+    reconcile_note_compared(rec);
     rec->at++;
     return reconcile_start_target(rec);
 }

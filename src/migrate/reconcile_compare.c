@@ -39,8 +39,10 @@ struct store_record *reconcile_add(struct reconcile_full *rec, const char *id, c
     if (strcmp(migration->connection, reconcile_target(rec)->connection) != 0)
         return NULL;
     if (!lock_try(&rec->engine->locks, &rec->locks[rec->record_count], migration->id, schema,
-                  LOCK_ALONE))
+                  LOCK_ALONE)) {
+        reconcile_target(rec)->left++;
         return NULL;
+    }
     rec->places[rec->record_count] = (struct store_place){migration->id, schema};
     rec->record_count++;
     *record = (struct store_record){

@@ -2,6 +2,8 @@
 /*
  * A run: one request from what is applied to what became of every step.
  *
+ *                             ┌──────── COMPARING <────────┐
+ *                             v                            │
  *   PLANNING ──> ENTERING ──> LOADING ──> DEPENDENTS ──> INDEXING ──> LANES ──> CLOSING ──> RECORDING ──> OVER
  *      │ │            │         ^  │ │           │          ^   │         │         ^  │          ^
  *      │ └── no row ──┼─────────┘  │ └── up ─────┼──────────┘   │         └─────────┼──┼── no row ┤
@@ -12,6 +14,8 @@
  *   LOADING     waits for the state database: applied executions of all lanes in one look-up
  *   DEPENDENTS  undo only: waits for the executions of each migration that depends on this one
  *   INDEXING    turns rows into bits, a slice per turn
+ *   COMPARING   undo only, where there seems to be nothing to undo: waits for the target's journal, if the state
+ *               may not have what is in it; then looks once more
  *   LANES       lanes run in parallel up to `limit`; a slice of them is started per turn; may wait for a lane's plan
  *   CLOSING     only if the run has a row that says `running`: waits until it says how the run ended
  *   RECORDING   the caller has its answer (done() was called); rows of skipped steps are written behind it,
@@ -33,6 +37,7 @@ enum run_state {
     RUN_LOADING,
     RUN_DEPENDENTS,
     RUN_INDEXING,
+    RUN_COMPARING,
     RUN_LANES,
     RUN_CLOSING,
     RUN_RECORDING,
@@ -46,7 +51,8 @@ static const struct sm_state run_states[] = {
     [RUN_ENTERING] = {"entering", SM_TO(RUN_LOADING) | RUN_TO_END},
     [RUN_LOADING] = {"loading", SM_TO(RUN_DEPENDENTS) | SM_TO(RUN_INDEXING) | RUN_TO_END},
     [RUN_DEPENDENTS] = {"dependents", SM_TO(RUN_INDEXING) | RUN_TO_END},
-    [RUN_INDEXING] = {"indexing", SM_TO(RUN_LANES) | RUN_TO_END},
+    [RUN_INDEXING] = {"indexing", SM_TO(RUN_COMPARING) | SM_TO(RUN_LANES) | RUN_TO_END},
+    [RUN_COMPARING] = {"comparing", SM_TO(RUN_LOADING) | RUN_TO_END},
     [RUN_LANES] = {"lanes", RUN_TO_END},
     [RUN_CLOSING] = {"closing", SM_TO(RUN_RECORDING)},
     [RUN_RECORDING] = {"recording", SM_TO(RUN_OVER)},
@@ -61,6 +67,7 @@ static void run_check(const struct run_full *run)
 {
     assert((run->active == 0) == list_is_empty(&run->lanes));
     assert(run->sm.state == RUN_LANES || run->active == 0);
+    assert(run->sm.state == RUN_COMPARING || run->comparing == NULL);
     assert(run->sm.state != RUN_OVER || (!run->op.active && !run->row.op.active));
 }
 
@@ -265,6 +272,66 @@ static bool run_next_dependent(struct run_full *run)
     return run->rc != 0;
 }
 
+/* --- before an undo says that there is nothing to undo --- */
+
+static void run_on_compared(struct reconcile *reconcile)
+{
+    struct run_full *run = reconcile->data;
+
+    run_advance(run);
+}
+
+static bool run_compare(struct run_full *run)
+{
+    const struct engine_target *target =
+        engine_target(run->pub.engine, run->request.migration->connection);
+    struct err err;
+    int rc;
+
+    if (target->backend == NULL) {
+        err_set(&err, ERR_UNSUPPORTED, "connection %s: %s", target->connection, target->why);
+        return run_fail(run, ERR_UNSUPPORTED, &err);
+    }
+    run_move(run, RUN_COMPARING);
+    rc = reconcile_start(run->pub.engine, target->connection, run_on_compared, run, &run->comparing,
+                         &err);
+    return rc != 0 ? run_fail(run, rc, &err) : false;
+}
+
+/* The state has by now what the journal had. */
+static bool run_judge_comparison(struct run_full *run)
+{
+    struct reconcile *compared = run->comparing;
+    struct err err = compared->err.code != 0 ? compared->err : compared->targets[0].err;
+
+    run->compared_but = compared->targets[0].left;
+    run->comparing = NULL;
+    reconcile_free(compared);
+    if (err.code != 0 || run->stop != 0)
+        return run_fail(run, err.code, &err);
+    run->has_compared = true;
+    run_forget_applied(run);
+    return run_start_loading(run);
+}
+
+static bool run_end_indexing(struct run_full *run)
+{
+    struct err err;
+
+    if (run->stop == 0 && run_lacks_proof(run)) {
+        if (!run->has_compared)
+            return run_compare(run);
+        if (run->compared_but > 0) {
+            err_set(&err, ERR_LOCKED,
+                    "what is applied on connection %s is being changed; try again",
+                    run->request.migration->connection);
+            return run_fail(run, ERR_LOCKED, &err);
+        }
+    }
+    run_move(run, RUN_LANES);
+    return true;
+}
+
 /* Lanes that never start still need their result. */
 static void run_refuse_lane(struct run_full *run, size_t index, int rc)
 {
@@ -332,8 +399,9 @@ static bool run_once(struct run_full *run)
     case RUN_INDEXING:
         if (run_index_rows(run))
             return run_later(run);
-        run_move(run, RUN_LANES);
-        return true;
+        return run_end_indexing(run);
+    case RUN_COMPARING:
+        return run_judge_comparison(run);
     case RUN_LANES:
         return run_start_lanes(run);
     case RUN_CLOSING:
@@ -389,6 +457,8 @@ void run_stop(struct run_full *run, int why, bool hard)
     run->hard = hard;
     if (run->sm.state < RUN_INDEXING || run->sm.state == RUN_LANES)
         op_cancel(&run->op);
+    if (run->comparing != NULL)
+        reconcile_cancel(run->comparing);
     list_foreach_safe(node, &run->lanes)
         lane_stop(node, hard);
 }

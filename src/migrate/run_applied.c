@@ -174,3 +174,30 @@ bool run_index_rows(struct run_full *run)
         run_index_row(run, &run->rows.rows[run->rows_at++]);
     return run->rows_at < run->rows.count;
 }
+
+void run_forget_applied(struct run_full *run)
+{
+    size_t lanes = run->pub.lane_count;
+
+    arena_free(&run->rows.arena);
+    run->rows = (struct store_executions){0};
+    run->rows_at = 0;
+    memset(run->bits, 0, lanes * run->bits_len);
+    memset(run->unjournaled, 0, lanes * sizeof(*run->unjournaled));
+    run->dependent_at = 0;
+}
+
+/* The graph of an undo is the migration alone. */
+bool run_lacks_proof(const struct run_full *run)
+{
+    const struct engine *engine = run->pub.engine;
+
+    if (run->request.kind != RUN_DOWN ||
+        engine_target(engine, run->request.migration->connection)->compared)
+        return false;
+    for (size_t i = 0; i < run->pub.lane_count; i++)
+        if (!run_is_applied(run, i, 0) &&
+            run_effective_schema(run, &run->graph.nodes[0], run->pub.lanes[i].requested) != NULL)
+            return true;
+    return false;
+}

@@ -63,6 +63,9 @@ struct run_full {
     size_t bits_len;           /* bytes per lane */
     uint8_t *bits;             /* lane i: bits + i * bits_len */
     bool *unjournaled; /* undo: lane i was applied by an older server, which kept no journal */
+    struct reconcile *comparing; /* undo: the target's journal with the state; NULL: not now */
+    bool has_compared;
+    size_t compared_but; /* differences that were left to other runs */
 
     /* undo: who depends on it */
     const struct plan_dependent *dependents;
@@ -113,6 +116,10 @@ void reconcile_stop(struct list *link); /* `link` is in engine->reconciles */
 int run_make_scopes(struct run_full *run);
 int run_prepare_bits(struct run_full *run);
 bool run_index_rows(struct run_full *run); /* one slice; true: there is more */
+/* Takes back what run_index_rows() found out, for another look-up. */
+void run_forget_applied(struct run_full *run);
+/* Undo: whether a lane finds nothing to undo in the state, on a target that was not compared. */
+bool run_lacks_proof(const struct run_full *run);
 const char *run_effective_schema(const struct run_full *run, const struct plan_node *node,
                                  const char *requested);
 const uint8_t *run_lane_bits(const struct run_full *run, size_t lane);

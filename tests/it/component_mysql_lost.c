@@ -102,6 +102,54 @@ static void test_queries_are_lost(void **state)
     }
 }
 
+/* Of a decision, too: it looks whether the row has become what it should be. */
+static void test_decisions_are_lost(void **state)
+{
+    struct world *world = *state;
+    const struct migration *migration = load_definition(world);
+    static const struct {
+        const char *kind;
+        unsigned statement;
+        bool applied;
+        const char *after;
+    } cases[] = {
+        {"started", 2, true, "done 2"},
+        {"started", 2, false, "done 1"},
+        {"started", 3, true, "up -"},
+        {"started", 1, false, ""},
+        {"undo started", 3, true, ""},
+        {"undo started", 1, false, "up -"},
+        {"undo started", 2, false, "undo done 1"},
+    };
+    struct backend_decision decision;
+    struct cut_proxy proxy;
+    struct err err;
+
+    prepare(world);
+    proxy_open(world, &proxy, "RELEASE_LOCK");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        for (int refuse = 0; refuse < 2; refuse++) {
+            unsigned cuts = proxy.cuts;
+
+            leave_row(world, migration, cases[i].kind, cases[i].statement);
+            proxy.refuse = refuse;
+            proxy.armed = 1;
+            if (resolve(world, migration, cases[i].applied, &decision, &err) != 0)
+                fail_msg("case %zu: %s", i, err_text(&err));
+            assert_int_equal(proxy.cuts, cuts + 1);
+            assert_false(decision.unknown);
+            assert_int_equal(decision.statement, cases[i].statement);
+            assert_row(world, migration, cases[i].after);
+        }
+    leave_row(world, migration, "started", 2);
+    proxy.armed = 2; /* and there is no second try left */
+    assert_int_equal(resolve(world, migration, true, &decision, &err), ERR_UNREACHABLE);
+    assert_true(decision.unknown);
+    assert_int_equal(decision.statement, 2);
+    assert_non_null(strstr(err.text, "not known, ask again"));
+    proxy_close(world, &proxy);
+}
+
 static bool is_there(struct world *world, const char *name)
 {
     return strcmp(admin_text(world,
@@ -213,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BACKEND_TEST(test_answers_are_lost),
         BACKEND_TEST(test_queries_are_lost),
+        BACKEND_TEST(test_decisions_are_lost),
         BACKEND_TEST(test_sessions_are_killed),
         BACKEND_TEST(test_memory),
         BACKEND_TEST(test_away),

@@ -133,7 +133,9 @@ static void test_a_lost_answer(void **state)
 {
     struct world *world = *state;
     const struct migration *script = load(world, "script", three, two_down);
+    struct backend_decision decision;
     struct cut_proxy proxy;
+    struct err err;
 
     prepare(world);
     proxy_open(world, &proxy, "UPDATE \"bfm\".journal");
@@ -144,6 +146,12 @@ static void test_a_lost_answer(void **state)
         assert_int_equal(proxy.cuts, applied + 1);
         assert_row(world, script, applied ? "done 2" : "done 1");
     }
+    leave_row(world, script, "started", 2);
+    proxy.armed = 2;
+    assert_int_equal(decide(world, script, true, &decision, &err), ERR_UNREACHABLE);
+    assert_non_null(strstr(err.text, "not known, ask again"));
+    assert_true(decision.unknown);
+    assert_int_equal(decision.statement, 2);
     proxy_close(world, &proxy);
 }
 

@@ -358,7 +358,9 @@ def ask_to_resolve(api, client, tree, postgres, database):
                    (half,))
     api.post(client, path % half, 400, {"schema": "a", "as": "perhaps"})
     api.post(client, path % half, 200, {"schema": "a", "as": "applied"})
-    api.post(client, path % half, 404, {"schema": "a", "as": "applied"})
+    api.post(client, path % half, 200, {"schema": "a", "as": "applied"})  # once more: its answer may have been lost
+    api.post(client, path % half, 409, {"schema": "a", "as": "not_applied"})
+    api.post(client, path % half, 404, {"schema": "b", "as": "applied"})
     api.post(client, path % "nobody", 404, {"schema": "a", "as": "applied"})
 
 

@@ -68,7 +68,7 @@ def resolve_when_quiet(bfm, how, schema="a"):
         answers.append(resolve(bfm, how, schema))
         return answers[-1].status != 409
 
-    wait_until(decided, 30, "the statement to be nobody's")
+    wait_until(decided, what="the statement to be nobody's")
     return answers[-1]
 
 
@@ -77,11 +77,11 @@ def kill_within(bfm, postgres, database, number, work):
     let_pass(postgres, database, number)
     with Holder(postgres, database, "LOCK TABLE public.hold IN ACCESS EXCLUSIVE MODE"):
         running = Background(work)
-        wait_until(lambda: effects(postgres, database)[-1:] == [number], 30, "statement %d" % number)
+        wait_until(lambda: effects(postgres, database)[-1:] == [number], what="statement %d" % number)
         bfm.kill()
         wait_until(lambda: not postgres.query("postgres", """
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND query LIKE '%%slow(%%'
-            AND pid <> pg_backend_pid() AND state <> 'idle'""", (database,)), 30, "the session to end")
+            AND pid <> pg_backend_pid() AND state <> 'idle'""", (database,)), what="the session to end")
     with pytest.raises(LOST):
         running.result()
 
@@ -128,17 +128,23 @@ def test_in_the_middle(make_bfm, world, tree, postgres, database, how, after):
     row = history(bfm)[0]
     assert (row["status"], row["error_message"], row["executed_by"], row["execution_method"]) == (
         "failed", message, "api_user", "api")
-    assert '"resolved":{"statement":2,"as":"%s"}' % how in row["execution_context"]
+    assert '"resolved":{"statement":2,"as":"%s","statements":3,"direction":"up"}' % how in row["execution_context"]
     assert "request_id" in row["execution_context"] and "/resolve" in row["execution_context"]
     line = bfm.wait_log(lambda line: "in doubt" in line["msg"])
     assert (line["schema"], line["as"], line["statement"], line["executed_by"]) == ("a", how, 2, "api_user")
-    again = resolve(bfm, how)
-    assert again.status == 404 and "no statement is in doubt" in again.json["error"], again
+    recorded = len(history(bfm))
+    again = resolve(bfm, how)  # as by somebody who never got the answer
+    assert again.status == 200, again
+    assert again.json == dict(answer.json, message=message.replace("(decided", "(already decided"))
+    other = resolve(bfm, "applied" if how == "not_applied" else "not_applied")
+    assert other.status == 409 and "counts as %s already (decided by api_user)" % counted in other.json["error"], other
+    assert len(history(bfm)) == recorded
     answer = up(bfm.client, "tenants", schemas=["a"])
     assert answer.status == 200 and answer.json["applied"] == ["a_" + step_id(1)], answer
     assert effects(postgres, database) == after
     assert statuses(bfm)[0] == "applied"
-    assert resolve(bfm, how).status == 404
+    again = resolve(bfm, how)
+    assert again.status == 404 and "no statement is in doubt" in again.json["error"], again
 
 
 def test_the_last_one(make_bfm, world, tree, postgres, database):
@@ -151,7 +157,7 @@ def test_the_last_one(make_bfm, world, tree, postgres, database):
     assert answer.json["message"].endswith("with it the migration is applied"), answer
     row = history(bfm)[0]
     assert (row["status"], row["executed_by"]) == ("applied", "api_user")
-    assert '"resolved":{"statement":3,"as":"applied"}' in row["execution_context"]
+    assert '"resolved":{"statement":3,"as":"applied","statements":3,"direction":"up"}' in row["execution_context"]
     applied = bfm.client.get("/api/v1/migrations/%s/executions" % step_id(1)).json["executions"]
     assert [(item["schema"], item["applied"]) for item in applied] == [("a", True)]
     assert postgres.query(database, "SELECT kind, statement FROM bfm.journal") == [("up", None)]
@@ -201,7 +207,7 @@ def test_a_changed_script_is_refused(make_bfm, world, tree, postgres, database):
     kill_within(bfm, postgres, database, 2, lambda: up(bfm.client, "tenants", schemas=["a"]))
     tree.write(step_path(1), script(0, 3))
     bfm = make_bfm(world, tree=tree).start()
-    wait_until(lambda: "changed" in resolve(bfm, "applied").json["error"], 30, "the row to be nobody's")
+    wait_until(lambda: "changed" in resolve(bfm, "applied").json["error"], what="the row to be nobody's")
     answer = resolve(bfm, "applied")
     assert answer.status == 409 and "bring the old text of statements 1-2 back" in answer.json["error"], answer
     assert postgres.query(database, "SELECT kind, statement FROM bfm.journal") == [("started", 2)]
@@ -245,7 +251,7 @@ def test_while_it_runs(start_bfm, world, tree, postgres, database):
     bfm, other = start_bfm(world, tree=tree), start_bfm(world, tree=tree)
     with Holder(postgres, database, "LOCK TABLE public.hold IN ACCESS EXCLUSIVE MODE"):
         running = Background(lambda: up(bfm.client, "tenants", schemas=["a"]))
-        wait_until(lambda: effects(postgres, database) == [1], 30, "statement 1")
+        wait_until(lambda: effects(postgres, database) == [1], what="statement 1")
         answer = resolve(bfm, "applied")
         assert answer.status == 409 and "a run is at work" in answer.json["error"], answer
         answer = resolve(other, "applied")

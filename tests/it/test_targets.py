@@ -3,7 +3,7 @@ import socket
 import time
 
 import pytest
-from api_helpers import down, up
+from api_helpers import down, rollback, up
 from harness.client import Client
 from harness.postgres import Postgres
 from harness.processes import wait_until
@@ -56,14 +56,14 @@ def test_a_black_hole_fails_only_itself(start_bfm, tree, world, black_hole, post
     check_all(bfm, postgres, database, MANY, 2)
     closed_begin = time.monotonic()
     answer = up(bfm.client, "closed", schemas=["a"])
-    assert time.monotonic() - closed_begin < 6
+    assert time.monotonic() - closed_begin < 15
     assert answer.status == 206 and "refused" in answer.json["errors"][0], answer
     expect_no_leak(answer)
     answer, took = stuck.result()
     assert answer.status == 206 and answer.json["applied"] == [], answer
     assert len(answer.json["errors"]) == len(MANY) and "timed out" in answer.json["errors"][0], answer
     expect_no_leak(answer)
-    assert 2 <= took < 8, took
+    assert 2 <= took < 15, took
     assert bfm.client.get("/health").status == 200
 
 
@@ -78,6 +78,31 @@ def test_a_target_that_comes_later(start_bfm, tree, connection_env, durable_post
     durable_postgres.start()
     finish(bfm, ["a"], 1)
     check_all(bfm, durable_postgres, "postgres", ["a"], 1)
+
+
+def test_an_empty_state_says_nothing_about_a_target_out_of_reach(make_bfm, tree, connection_env, durable_postgres,
+                                                                 tmp_path):
+    """Its journal may have the migration: only a target that was asked proves that it is not applied."""
+    write_steps(tree, 1)
+    tree.write(step_path(1, "down"), "DROP TABLE t1;\n")
+    make_effects(durable_postgres, "postgres")
+    env = connection_env("tenants", durable_postgres, "postgres")
+    bfm = make_bfm(env, tree=tree).start()
+    assert up(bfm.client, "tenants", schemas=["a"]).status == 200
+    bfm.stop()
+    durable_postgres.kill()
+    bfm = make_bfm(dict(env, BFM_STATE_DB_PATH=str(tmp_path / "new.db")), tree=tree).start()
+    for dry_run in (False, True):
+        answer = down(bfm.client, step_id(1), schemas=["a"], dry_run=dry_run)
+        assert answer.status == 500 and "refused" in answer.json["error"], answer
+        expect_no_leak(answer)
+    answer = rollback(bfm.client, step_id(1), {"schemas": ["a"]})
+    assert answer.status == 500 and "refused" in answer.json["error"], answer
+    durable_postgres.start()
+    answer = down(bfm.client, step_id(1), schemas=["a", "b"])
+    assert answer.status == 200, answer
+    assert (answer.json["applied"], answer.json["skipped"]) == (["a_" + step_id(1)], ["b_%s (not applied)" % step_id(1)])
+    assert ("a", "t1") not in found_tables(durable_postgres, "postgres", ["a"])
 
 
 def test_a_target_killed_and_restarted_in_the_middle(start_bfm, tree, connection_env, durable_postgres, postgres,
@@ -164,9 +189,11 @@ def test_a_lock_held_by_another_writer_of_the_same_step(start_bfm, make_bfm, tre
         meeting = Background(lambda: up(second.client, "tenants", schemas=["a"]))
         wait_for_waiting(postgres, database, 2)
         holder.release()
-        assert running.result().json["applied"] == ["a_" + step_id(1), "a_" + step_id(2)]
-        met = meeting.result()
-    assert met.status == 200 and "a_" + step_id(1) in met.json["skipped"], met
+        ran, met = running.result(), meeting.result()
+    assert ran.status == met.status == 200, (ran, met)
+    assert "a_" + step_id(1) in ran.json["applied"] and "a_" + step_id(1) in met.json["skipped"], (ran, met)
+    # Which of the two gets to the step behind it is up to them.
+    assert sorted(ran.json["applied"] + met.json["applied"]) == ["a_" + step_id(1), "a_" + step_id(2)], (ran, met)
     for server in (first, second):
         check_all(server, postgres, database, ["a"], 2)
 
@@ -177,12 +204,16 @@ def p99(times):
     return sorted(times)[int(len(times) * 0.99)]
 
 
+def is_soon(seconds, calm):
+    return seconds < max(0.05, 3 * calm)
+
+
 def test_a_slow_tenant_delays_nobody(start_bfm, tree, world, postgres, database):
-    """While one waits the others finish, and health answers at once."""
+    """While one waits the others finish, and health answers at once: as soon as that of a server with nothing to do."""
     tree.write(step_path(1), "SELECT pg_advisory_xact_lock(1) WHERE current_schema() = 'slow';\n"
                "CREATE TABLE t1 (id int);\n" + trace(1))
     bfm = start_bfm(dict(world, TENANTS_LOCK_TIMEOUT="60s"), tree=tree)
-    health = Client("127.0.0.1", bfm.port, keep_alive=True)
+    health, calm = [Client("127.0.0.1", one.port, keep_alive=True) for one in (bfm, start_bfm())]
     rounds = []
     with Holder(postgres, database, "SELECT pg_advisory_lock(1)") as holder:
         slow = Background(lambda: up(bfm.client, "tenants", schemas=["slow"] + MANY))
@@ -190,22 +221,24 @@ def test_a_slow_tenant_delays_nobody(start_bfm, tree, world, postgres, database)
         for number in range(3):  # the machine may be busy with something else for a moment
             others = ["r%d_%d" % (number, index) for index in range(150)]
             run = Background(lambda others=others: up(bfm.client, "tenants", schemas=others))
-            times = []
-            while not run.is_done or len(times) < 100:
-                begin = time.monotonic()
-                assert health.get("/health").status == 200
-                times.append(time.monotonic() - begin)
+            times = {health: [], calm: []}
+            while not run.is_done or len(times[health]) < 100:
+                for client, taken in times.items():
+                    begin = time.monotonic()
+                    assert client.get("/health").status == 200
+                    taken.append(time.monotonic() - begin)
             assert run.result().status == 200
-            rounds.append(p99(times))
-            if rounds[-1] < 0.05:
+            rounds.append((p99(times[health]), p99(times[calm])))
+            if is_soon(*rounds[-1]):
                 break
-        assert min(rounds) < 0.05, rounds
+        assert any(is_soon(*found) for found in rounds), rounds
         wait_until(lambda: len([row for row in journal(postgres, database) if row[0] in MANY]) == 2 * len(MANY),
                    what="the others to finish")
         assert not slow.is_done and not [row for row in journal(postgres, database) if row[0] == "slow"]
         holder.release()
         answer = slow.result()
     health.close()
+    calm.close()
     assert answer.status == 200 and len(answer.json["applied"]) == 2 * len(MANY) + 2, answer
     check_all(bfm, postgres, database, ["slow"] + MANY, 2)
 
@@ -258,6 +291,6 @@ def test_a_statement_that_takes_too_long(start_bfm, tree, world, postgres, datab
     bfm = start_bfm(world, tree=tree)
     begin = time.monotonic()
     answer = up(bfm.client, "tenants", schemas=["a"])
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 40
     assert answer.status == 206 and "57014" in answer.json["errors"][0], answer
     assert found_tables(postgres, database, ["a"]) == {("a", "t1"), ("a", "t2")}

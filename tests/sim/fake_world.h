@@ -10,7 +10,7 @@
  */
 /* A row of the history. */
 struct fake_history {
-    char *id, *schema, *run_id;
+    char *id, *schema, *run_id, *context;
     const char *status;
     int64_t at_us;
     enum store_owner owner; /* what the row of its run says */
@@ -43,6 +43,7 @@ struct fake_world {
     struct err retry_err;
     unsigned doubt; /* statement of 3 that resolve() finds in doubt; 0: none */
     bool doubt_of_undo;
+    bool doubt_is_lost;        /* it takes the decision, and its answer does not come */
     const char *broken;        /* migrations whose name this is fail on the target */
     const char *broken_schema; /* NULL, or they fail in schemas whose names begin so */
 

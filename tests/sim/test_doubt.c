@@ -1,5 +1,6 @@
 /* A decision about a statement in doubt: each operation fails, each wait is cancelled, memory runs
  * out; what the target took is recorded, and the lock is free again. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -120,6 +121,115 @@ static void test_nothing_in_doubt(void **state)
     end();
 }
 
+static int decide_again(bool applied)
+{
+    done_count = 0;
+    return decide_and_wait(applied);
+}
+
+/* The answer did not arrive, so the same is sent once more. */
+static void test_sent_again(void **state)
+{
+    (void)state;
+    for (unsigned statement = 2; statement <= 3; statement++)
+        for (int applied = 0; applied < 2; applied++) {
+            char first[DOUBT_MESSAGE_MAX];
+            size_t len;
+
+            begin(statement);
+            assert_int_equal(decide_again(applied), 0);
+            snprintf(first, sizeof(first), "%s", doubt.message);
+            len = world.log_len;
+            assert_int_equal(decide_again(applied), 0);
+            assert_int_equal(doubt.decision.statement, statement);
+            assert_int_equal(doubt.decision.statements, 3);
+            assert_int_equal(doubt.decision.complete, applied && statement == 3);
+            assert_non_null(strstr(doubt.message, "(already decided by tester); "));
+            assert_string_equal(strchr(doubt.message, ';'), strchr(first, ';'));
+            assert_int_equal(world.log_len, len);
+            assert_int_equal(decide_again(!applied), ERR_CONFLICT);
+            assert_non_null(strstr(op.err.text, applied ? "counts as applied already"
+                                                        : "counts as not applied already"));
+            assert_int_equal(world.log_len, len);
+            end();
+        }
+}
+
+/* Behind all that other schemas did since; not once something else was done in this one. */
+static void test_sent_again_later(void **state)
+{
+    (void)state;
+    begin(2);
+    assert_int_equal(decide_again(true), 0);
+    for (int i = 0; i < 1200; i++)
+        fake_world_leave_pending(&world, FIRST, "other", "r", 1, STORE_OWNER_ENDED);
+    assert_int_equal(decide_again(true), 0);
+    for (int i = 0; i < 10000; i++)
+        fake_world_leave_pending(&world, FIRST, "other", "r", 1, STORE_OWNER_ENDED);
+    assert_int_equal(decide_again(true), ERR_NOT_FOUND); /* it does not look back for ever */
+    end();
+    begin(2);
+    assert_int_equal(decide_again(true), 0);
+    fake_world_leave_pending(&world, FIRST, "s", "r", 1, STORE_OWNER_ENDED);
+    assert_int_equal(decide_again(true), ERR_NOT_FOUND);
+    assert_non_null(strstr(op.err.text, "no statement is in doubt"));
+    end();
+}
+
+/* The journal takes it, and nobody hears of that. */
+static void test_its_answer_is_lost(void **state)
+{
+    (void)state;
+    for (int applied = 0; applied < 2; applied++) {
+        begin(3);
+        world.doubt_is_lost = true;
+        assert_int_equal(decide_again(applied), ERR_UNREACHABLE);
+        assert_string_equal(world.log, "resolved " FIRST "@s\n");
+        assert_false(fake_world_believes(&world, FIRST, "s"));
+        world.doubt_is_lost = false;
+        assert_int_equal(decide_again(applied), 0);
+        assert_non_null(strstr(doubt.message, "statement 3 of 3 counts as "));
+        assert_null(strstr(doubt.message, "already"));
+        assert_int_equal(fake_world_believes(&world, FIRST, "s"), applied);
+        assert_true(fake_world_agrees(&world));
+        assert_int_equal(decide_again(applied), 0);
+        assert_non_null(strstr(doubt.message, "already"));
+        end();
+    }
+    begin(3); /* the journal has not taken it */
+    world.doubt_is_lost = true;
+    assert_int_equal(decide_again(true), ERR_UNREACHABLE);
+    world.doubt_is_lost = false;
+    world.doubt = 3;
+    assert_int_equal(decide_again(false), 0);
+    assert_string_equal(world.log, "resolved " FIRST "@s\nresolved " FIRST "@s\n");
+    end();
+}
+
+static void test_look_back_fails(void **state)
+{
+    (void)state;
+    for (int canceled = 0; canceled < 2; canceled++) {
+        begin(2);
+        assert_int_equal(decide_again(true), 0);
+        if (canceled) {
+            done_count = 0;
+            assert_int_equal(decide(true), 0);
+            while (done_count == 0 && world.ops < 4)
+                fake_world_turn(&world);
+            op_cancel(&op);
+            fake_world_settle(&world);
+            assert_int_equal(done_rc, ERR_CANCELED);
+        } else {
+            world.fail_at = world.ops + 2;
+            world.fail_rc = ERR_STORE;
+            assert_int_equal(decide_again(true), ERR_STORE);
+        }
+        assert_string_equal(world.log, "resolved " FIRST "@s\n");
+        end();
+    }
+}
+
 static void test_refused_at_once(void **state)
 {
     struct lock lock = {0};
@@ -236,7 +346,9 @@ int main(void)
         cmocka_unit_test(test_in_the_middle),        cmocka_unit_test(test_the_last_one),
         cmocka_unit_test(test_nothing_in_doubt),     cmocka_unit_test(test_refused_at_once),
         cmocka_unit_test(test_each_operation_fails), cmocka_unit_test(test_cancelled_anywhere),
-        cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_memory_runs_out),      cmocka_unit_test(test_sent_again),
+        cmocka_unit_test(test_sent_again_later),     cmocka_unit_test(test_its_answer_is_lost),
+        cmocka_unit_test(test_look_back_fails),
     };
 
     log_set_sink(drop, NULL);

@@ -126,7 +126,7 @@ static struct run *start(void)
         .filter = {.backend = "", .connection = "core", .schema = "", .version = ""},
         .schemas = schemas,
         .schema_count = ARRAY_SIZE(schemas),
-        .caller = {"tester", "api", "{}"},
+        .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
     };
     struct run *run = NULL;
     struct err err = {0};
@@ -293,7 +293,9 @@ static void test_every_allocation_fails(void **state)
             .filter = {.backend = "", .connection = "core", .schema = "", .version = ""},
             .schemas = schemas,
             .schema_count = ARRAY_SIZE(schemas),
-            .caller = {"tester", "api", "{}"},
+            .caller = {.executed_by = "tester",
+                       .execution_method = "api",
+                       .execution_context = "{}"},
         };
         struct run *run = NULL;
         struct err err = {0};

@@ -44,7 +44,7 @@ static struct run_request up_request(size_t max_failures)
         .schema_count = LANES,
         .limits_failures = true,
         .max_failures = max_failures,
-        .caller = {"tester", "api", "{}"},
+        .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
         .record = {.kind = "up", .request = "{}"},
     };
 }

@@ -91,7 +91,7 @@ static struct run *run_dry(struct fake_world *world)
         .schemas = schemas,
         .schema_count = ARRAY_SIZE(schemas),
         .dry_run = true,
-        .caller = {"tester", "api", "{}"},
+        .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
     };
     struct run *run;
     struct err err = {0};

@@ -54,7 +54,7 @@ static struct run_request up_leaf(void)
         .filter = {.backend = "", .connection = "core", .schema = "", .version = "20250102000000"},
         .schemas = schemas,
         .schema_count = 1,
-        .caller = {"tester", "api", "{}"},
+        .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
     };
 }
 
@@ -65,7 +65,7 @@ static struct run_request down(const struct fake_world *world, const char *id)
         .migration = registry_find(world->engine.registry, id),
         .schemas = schemas,
         .schema_count = 1,
-        .caller = {"tester", "api", "{}"},
+        .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
     };
 }
 

@@ -1,89 +1,7 @@
 /* Runs against a world in memory: what is answered, recorded and left behind. */
-#include <stdio.h>
-#include <string.h>
+#include "run_fixture.h"
 
 #include "base/mem.h"
-#include "cmocka_all.h"
-#include "fake_world.h"
-
-#define FILE_OF(path_, text_)                                  \
-    {                                                          \
-        .path = path_, .text = text_, .len = sizeof(text_) - 1 \
-    }
-
-static const struct registry_file files[] = {
-    FILE_OF("postgresql/core/20250101000000_first.up.sql", "CREATE TABLE first (id int);"),
-    FILE_OF("postgresql/core/20250101000000_first.down.sql", "DROP TABLE first;"),
-    FILE_OF("postgresql/core/20250102000000_second.up.sql",
-            "-- bfm-depends: first\nCREATE TABLE second (id int);"),
-    FILE_OF("postgresql/core/20250102000000_second.down.sql", "DROP TABLE second;"),
-    FILE_OF("postgresql/core/20250103000000_third.up.sql", "CREATE TABLE third (id int);"),
-    FILE_OF("postgresql/other/20250105000000_elsewhere.up.sql", "CREATE TABLE elsewhere (id int);"),
-    FILE_OF("postgresql/core/core_users_20250104000000_users.sql", "CREATE TABLE users (id int);"),
-    FILE_OF("postgresql/core/core_users_20250104000000_users_down.sql", "DROP TABLE users;"),
-};
-
-#define FIRST  "20250101000000_first_postgresql_core"
-#define SECOND "20250102000000_second_postgresql_core"
-#define THIRD  "20250103000000_third_postgresql_core"
-#define USERS  "20250104000000_users_postgresql_core"
-
-static unsigned done_count;
-
-static void on_done(struct run *run)
-{
-    bool *flag = run->data;
-
-    done_count++;
-    if (flag != NULL)
-        *flag = true;
-}
-
-static struct run_request up_request(const char *const *schemas, size_t count)
-{
-    return (struct run_request){
-        .kind = RUN_UP,
-        .connection = "core",
-        .filter = {.backend = "", .connection = "core", .schema = "", .version = ""},
-        .schemas = schemas,
-        .schema_count = count,
-        .caller = {"tester", "api", "{}"},
-    };
-}
-
-/* Starts a run and turns the world until it is idle. NULL: refused. */
-static struct run *run_to_end(struct fake_world *world, const struct run_request *request)
-{
-    struct run *run = NULL;
-    struct err err = {0};
-    bool done = false;
-
-    if (run_start(&world->engine, request, on_done, &done, &run, &err) != 0)
-        return NULL;
-    assert_false(done);
-    fake_world_settle(world);
-    assert_true(done);
-    run->data = NULL;
-    return run;
-}
-
-static unsigned count_kind(const struct run *run, enum run_item_kind kind)
-{
-    unsigned count = 0;
-
-    for (size_t i = 0; i < run->lane_count; i++)
-        for (size_t j = 0; j < run->lanes[i].count; j++)
-            count += run->lanes[i].items[j].kind == kind;
-    return count;
-}
-
-static const struct run_item *find_item(const struct run *run, size_t lane, const char *id)
-{
-    for (size_t j = 0; j < run->lanes[lane].count; j++)
-        if (strcmp(run->lanes[lane].items[j].migration->id, id) == 0)
-            return &run->lanes[lane].items[j];
-    return NULL;
-}
 
 static void test_up_applies_in_order_and_again_skips(void **state)
 {
@@ -407,106 +325,6 @@ static void test_state_gone_says_that_the_target_is_ahead(void **state)
     fake_world_free(&world);
 }
 
-static struct run_request down_request(const struct fake_world *world, const char *id,
-                                       const char *const *schemas, size_t count)
-{
-    return (struct run_request){
-        .kind = RUN_DOWN,
-        .migration = registry_find(world->engine.registry, id),
-        .schemas = schemas,
-        .schema_count = count,
-        .caller = {"tester", "api", "{}"},
-    };
-}
-
-static void test_down_undoes_once(void **state)
-{
-    static const char *const schemas[] = {"a", "b"};
-    struct run_request up = up_request(schemas, 2), down;
-    struct fake_world world;
-    struct run *run;
-
-    (void)state;
-    fake_world_init(&world, files, ARRAY_SIZE(files));
-    run_free(run_to_end(&world, &up));
-    down = down_request(&world, SECOND, schemas, 1);
-    run = run_to_end(&world, &down);
-    assert_int_equal(count_kind(run, RUN_ITEM_APPLIED), 1);
-    assert_false(fake_world_has_effect(&world, SECOND, "a"));
-    assert_true(fake_world_has_effect(&world, SECOND, "b"));
-    assert_true(fake_world_agrees(&world));
-    run_free(run);
-    run = run_to_end(&world, &down);
-    assert_int_equal(count_kind(run, RUN_ITEM_NOT_APPLIED), 1);
-    run_free(run);
-    fake_world_free(&world);
-}
-
-static void test_down_refuses_what_others_need(void **state)
-{
-    static const char *const schemas[] = {"a"};
-    struct run_request up = up_request(schemas, 1), down;
-    struct fake_world world;
-    struct run *run;
-
-    (void)state;
-    fake_world_init(&world, files, ARRAY_SIZE(files));
-    run_free(run_to_end(&world, &up));
-    down = down_request(&world, FIRST, schemas, 1);
-    run = run_to_end(&world, &down);
-    assert_int_equal(run->err.code, ERR_CONFLICT);
-    assert_non_null(strstr(run->err.text, SECOND));
-    assert_true(fake_world_has_effect(&world, FIRST, "a"));
-    run_free(run);
-    down.ignore_dependencies = true;
-    run = run_to_end(&world, &down);
-    assert_int_equal(count_kind(run, RUN_ITEM_APPLIED), 1);
-    run_free(run);
-    down = down_request(&world, THIRD, schemas, 1);
-    run = run_to_end(&world, &down);
-    assert_string_equal(find_item(run, 0, THIRD)->err->text,
-                        "migration does not have rollback SQL");
-    run_free(run);
-    fake_world_free(&world);
-}
-
-static void test_down_of_what_never_ran(void **state)
-{
-    static const char *const schemas[] = {"a"};
-    struct run_request down;
-    struct fake_world world;
-    struct run *run;
-
-    (void)state;
-    fake_world_init(&world, files, ARRAY_SIZE(files));
-    down =
-        down_request(&world, FIRST, schemas, 1); /* SECOND depends on it and has no rows either */
-    run = run_to_end(&world, &down);
-    assert_int_equal(count_kind(run, RUN_ITEM_NOT_APPLIED), 1);
-    run_free(run);
-    fake_world_free(&world);
-}
-
-static void test_down_of_what_no_journal_knows_is_refused(void **state)
-{
-    static const char *const schemas[] = {"a"};
-    struct run_request down;
-    struct fake_world world;
-    struct run *run;
-
-    (void)state;
-    fake_world_init(&world, files, ARRAY_SIZE(files));
-    world.no_checksums = true;
-    fake_world_set_belief(&world, SECOND, "a", true);
-    down = down_request(&world, SECOND, schemas, 1);
-    run = run_to_end(&world, &down);
-    assert_int_equal(find_item(run, 0, SECOND)->kind, RUN_ITEM_FAILED);
-    assert_non_null(strstr(find_item(run, 0, SECOND)->err->text, "older server"));
-    assert_true(fake_world_believes(&world, SECOND, "a"));
-    run_free(run);
-    fake_world_free(&world);
-}
-
 /* The steps of one lane are settled over many turns, also behind a failure. */
 static void test_many_steps_share_the_turns(void **state)
 {
@@ -652,10 +470,6 @@ int main(void)
         cmocka_unit_test(test_target_down_fails_the_pass),
         cmocka_unit_test(test_state_away_for_a_while_is_waited_for),
         cmocka_unit_test(test_state_gone_says_that_the_target_is_ahead),
-        cmocka_unit_test(test_down_undoes_once),
-        cmocka_unit_test(test_down_refuses_what_others_need),
-        cmocka_unit_test(test_down_of_what_never_ran),
-        cmocka_unit_test(test_down_of_what_no_journal_knows_is_refused),
         cmocka_unit_test(test_many_steps_share_the_turns),
         cmocka_unit_test(test_parent_names_the_dependencies_that_ran),
         cmocka_unit_test(test_reconcile_repairs_both_ways),

@@ -34,7 +34,7 @@ static const struct run_request request = {
     .filter = {.backend = "", .connection = "core", .schema = "", .version = ""},
     .schemas = schemas,
     .schema_count = ARRAY_SIZE(schemas),
-    .caller = {"tester", "api", "{}"},
+    .caller = {.executed_by = "tester", .execution_method = "api", .execution_context = "{}"},
 };
 
 enum {

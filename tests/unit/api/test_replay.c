@@ -26,7 +26,8 @@ static int target_execute(struct backend *backend, struct op *op, const struct b
 
 static const struct backend_ops target_ops = {.execute = target_execute};
 static struct backend target_backend = {.ops = &target_ops, .connection = "core", .parallel = 2};
-static struct engine_target target = {.connection = "core", .backend = &target_backend};
+static struct engine_target target = {
+    .connection = "core", .backend = &target_backend, .compared = true};
 
 static int set_up(void **state)
 {
