@@ -25,15 +25,12 @@ bool gtdb_note_away(struct gtdb *gtdb, uint64_t since_ms)
 {
     uint64_t now = gtdb_sched(gtdb)->now_ms;
 
-    if (gtdb->down_since_ms == 0 || since_ms > gtdb->down_seen_ms + GTDB_DOWN_GRACE_MS)
-        gtdb->down_since_ms = since_ms;
-    gtdb->down_seen_ms = now;
-    return now - gtdb->down_since_ms >= GTDB_DOWN_GRACE_MS;
+    return backend_down_note(&gtdb->down, now, since_ms) >= BACKEND_DOWN_GRACE_MS;
 }
 
 void gtdb_note_contact(struct gtdb *gtdb)
 {
-    gtdb->down_since_ms = 0;
+    backend_down_end(&gtdb->down);
 }
 
 /* --- the end --- */

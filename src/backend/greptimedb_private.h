@@ -1,6 +1,7 @@
 #ifndef BFM_BACKEND_GREPTIMEDB_PRIVATE_H
 #define BFM_BACKEND_GREPTIMEDB_PRIVATE_H
 
+#include "backend/down.h"
 #include "backend/greptimedb.h"
 #include "backend/greptimedb_client.h"
 #include "base/hash.h"
@@ -12,7 +13,6 @@
 enum {
     GTDB_SQL_MAX = 2 * SQL_TEXT_MAX, /* of one rendered statement */
     GTDB_POLL_MS = 250,              /* between looks at a row that somebody else works on */
-    GTDB_DOWN_GRACE_MS = 3000,       /* a target unreachable for longer fails at once */
     GTDB_CANCEL_GRACE_MS = 5000,     /* a cancelled statement's answer is waited for so long */
     GTDB_RUN_MAX = 64,
     GTDB_LEFT_MAX = 64, /* rows remembered that steps of ours left begun */
@@ -25,9 +25,8 @@ struct gtdb {
     struct curl_peer *peer;
     struct backend_greptimedb_settings settings; /* without the peer's texts */
     char *connection, *default_schema, *database;
-    unsigned active;              /* operations under way */
-    uint64_t down_since_ms;       /* 0: the last request got an answer */
-    uint64_t down_seen_ms;        /* the last that found nobody */
+    unsigned active; /* operations under way */
+    struct backend_down down;
     uint64_t left[GTDB_LEFT_MAX]; /* hashes of such rows; a ring */
     size_t left_count;            /* ever */
     struct op *close_op;

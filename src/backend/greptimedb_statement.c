@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "backend/backoff.h"
 #include "backend/greptimedb_idempotent.h"
 #include "backend/greptimedb_sql.h"
+#include "backend/no_schema.h"
 #include "base/crash.h"
 
 /* One statement of a script, and the database that it needs. */
@@ -12,7 +14,7 @@ enum {
     PAUSE_MIN_MS = 200,
     PAUSE_MAX_MS = 4000,
     PREPARE_MAX_MS = 30000,  /* creating a database takes no longer */
-    PAUSE_AWAY_MAX_MS = 800, /* while nobody is there; well below GTDB_DOWN_GRACE_MS */
+    PAUSE_AWAY_MAX_MS = 800, /* while nobody is there; well below BACKEND_DOWN_GRACE_MS */
 };
 
 static bool gts_render(struct gtdb_step *step)
@@ -31,16 +33,6 @@ static bool gts_render(struct gtdb_step *step)
 bool gts_is_repeatable(struct gtdb_step *step)
 {
     return gts_render(step) && gtdb_is_repeatable(&step->scan, buf_str(&step->sql), step->sql.len);
-}
-
-static uint64_t gts_backoff_ms(unsigned nth, uint64_t max)
-{
-    uint64_t ms = nth < 5 ? (uint64_t)PAUSE_MIN_MS << nth : max;
-    uint32_t dice;
-
-    ms = ms < max ? ms : max;
-    hash_random(&dice, sizeof(dice));
-    return ms / 2 + dice % ms; /* half to one and a half */
 }
 
 static uint64_t gts_timeout_ms(const struct gtdb_step *step)
@@ -87,13 +79,15 @@ static bool gts_pause(struct gtdb_step *step)
     const struct backend_step *given = step->step;
 
     if (step->answer.unreachable)
-        return gts_nap(step, GTS_PAUSING, gts_backoff_ms(step->misses++, PAUSE_AWAY_MAX_MS));
+        return gts_nap(step, GTS_PAUSING,
+                       backend_backoff_ms(step->misses++, PAUSE_MIN_MS, PAUSE_AWAY_MAX_MS));
     step->tries++;
     step->misses = 0;
     step->result->attempts++;
     if (given->on_attempt != NULL)
         given->on_attempt(given, step->result->attempts, &step->answer.err);
-    return gts_nap(step, GTS_PAUSING, gts_backoff_ms(step->tries - 1, PAUSE_MAX_MS));
+    return gts_nap(step, GTS_PAUSING,
+                   backend_backoff_ms(step->tries - 1, PAUSE_MIN_MS, PAUSE_MAX_MS));
 }
 
 bool gts_paused(struct gtdb_step *step)
@@ -146,26 +140,16 @@ bool gts_prepared(struct gtdb_step *step)
 
 static bool gts_on_no_database(struct gtdb_step *step)
 {
-    const char *connection = step->gtdb->settings.connection;
     bool may_create = step->gtdb->settings.create_schema && !gts_is_down(step);
-    char name[64];
-    size_t len = 0;
 
     if (may_create && !step->created && !step->canceled && !step->lost) {
         step->tries = 0;
         return gts_prepare(step);
     }
-    for (; connection[len] != '\0' && len < sizeof(name) - 1; len++)
-        name[len] = connection[len] >= 'a' && connection[len] <= 'z'
-                        ? (char)(connection[len] - ('a' - 'A'))
-                        : connection[len];
-    name[len] = '\0';
     step->err = step->answer.err;
     if (!gts_is_down(step) && !step->gtdb->settings.create_schema)
-        err_set(&step->err, ERR_DB,
-                "GreptimeDB 4004 DatabaseNotFound: the database \"%s\" does not exist, and "
-                "%s_CREATE_SCHEMA=off forbids to create it",
-                step->database, name);
+        backend_refuse_schema(&step->err, "GreptimeDB 4004 DatabaseNotFound: the database",
+                              step->database, step->gtdb->settings.connection);
     gts_add_place(step);
     return gts_put_back(step);
 }

@@ -1,9 +1,10 @@
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backoff.h"
 #include "backend/mysql_step.h"
+#include "backend/no_schema.h"
 
 /* How a step ends, and what makes it try again instead. */
 
@@ -87,13 +88,7 @@ bool mys_fail_on_incomplete_row(struct mys_step *step)
 
 static uint64_t mys_backoff_ms(unsigned nth)
 {
-    uint64_t ms = MYS_PAUSE_MAX_MS;
-    uint32_t dice;
-
-    if (nth < 6 && (uint64_t)MYS_PAUSE_MIN_MS << nth < ms)
-        ms = (uint64_t)MYS_PAUSE_MIN_MS << nth;
-    hash_random(&dice, sizeof(dice));
-    return ms / 2 + dice % ms; /* half to one and a half */
+    return backend_backoff_ms(nth, MYS_PAUSE_MIN_MS, MYS_PAUSE_MAX_MS);
 }
 
 bool mys_pause(struct mys_step *step, uint64_t ms)
@@ -154,7 +149,11 @@ bool mys_repair(struct mys_step *step)
         return mys_fail_with(step, ERR_CANCELED, "canceled");
     if (++step->repairs > MYB_REPAIRS_MAX)
         return mys_fail(step);
-    return step->wise ? mys_wise_look(step) : mys_tx_execute(step);
+    if (step->wise)
+        return mys_wise_look(step);
+    if (step->counted)
+        step->result->attempts--; /* it goes on with the same try */
+    return mys_tx_execute(step);
 }
 
 /* For how long nobody has got a connection, counted from the beginning of the first try. */
@@ -164,10 +163,7 @@ static uint64_t mys_note_down(struct myb *myb)
     struct maria_pool_stats stats;
 
     maria_pool_get_stats(myb->pool, &stats);
-    if (myb->down_since_ms == 0 || stats.failed_since_ms > myb->down_seen_ms + MYB_DOWN_GRACE_MS)
-        myb->down_since_ms = stats.failed_since_ms;
-    myb->down_seen_ms = now;
-    return now - myb->down_since_ms;
+    return backend_down_note(&myb->down, now, stats.failed_since_ms);
 }
 
 /* A target that is away is given some time to come back: much when an outcome is at stake. What the
@@ -185,30 +181,21 @@ bool mys_on_no_connection(struct mys_step *step)
         return mys_fail(step);
     down_ms = mys_note_down(myb);
     if (step->in_doubt ? now - step->doubt_since_ms < myb->settings.doubt_wait_ms
-                       : passing && down_ms < MYB_DOWN_GRACE_MS)
+                       : passing && down_ms < BACKEND_DOWN_GRACE_MS)
         return mys_pause(step, mys_backoff_ms(step->misses++));
     return mys_fail(step);
 }
 
 bool mys_on_no_schema(struct mys_step *step)
 {
-    const char *connection = step->myb->settings.connection;
-    char name[64];
-    size_t len = 0;
-
     if (!mys_is_down(step) && step->myb->settings.create_schema && !step->new_schema) {
         step->new_schema = true;
         return mys_repair(step);
     }
     if (step->myb->settings.create_schema || mys_is_down(step))
         return mys_fail_with(step, ERR_DB, "schema \"%s\" does not exist", step->step->schema);
-    for (; connection[len] != '\0' && len < sizeof(name) - 1; len++)
-        name[len] = (char)toupper((unsigned char)connection[len]);
-    name[len] = '\0';
-    return mys_fail_with(step, ERR_DB,
-                         "schema \"%s\" does not exist, and %s_CREATE_SCHEMA=off forbids to create "
-                         "it",
-                         step->step->schema, name);
+    backend_refuse_schema(&step->err, "schema", step->step->schema, step->myb->settings.connection);
+    return mys_fail(step);
 }
 
 /* --- the journal --- */
@@ -231,11 +218,8 @@ bool mys_mended(struct mys_step *step)
         return mys_mend(step);
     }
     step->err = step->work.err;
-    if (step->rc != ERR_DB || myb_may_pass(error)) {
-        if (!step->wise)
-            step->result->attempts++;
+    if (step->rc != ERR_DB || myb_may_pass(error))
         return mys_try_later(step);
-    }
     myb_explain_journal(&step->err, step->myb, error);
     return mys_fail(step);
 }

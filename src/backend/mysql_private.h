@@ -1,6 +1,7 @@
 #ifndef BFM_BACKEND_MYSQL_PRIVATE_H
 #define BFM_BACKEND_MYSQL_PRIVATE_H
 
+#include "backend/down.h"
 #include "backend/mysql.h"
 #include "backend/mysql_sql.h"
 #include "base/arena.h"
@@ -15,9 +16,8 @@ enum {
     MYB_BATCH_BYTES = 1 << 20, /* of statements sent at once, unless one alone is longer */
     MYB_PING_MS = 2000,
     MYB_READ_MS = 30000,
-    MYB_DOWN_GRACE_MS = 3000, /* a target unreachable for longer fails at once */
-    MYB_REPAIRS_MAX = 6,      /* immediate new tries of one step: journal or schema was missing */
-    MYB_POLL_MS = 250,        /* between looks at what another server works on */
+    MYB_REPAIRS_MAX = 6, /* immediate new tries of one step: journal or schema was missing */
+    MYB_POLL_MS = 250,   /* between looks at what another server works on */
     MYB_RUN_MAX = 64,
     MYB_LOCK_MAX = 64, /* bytes of a lock's name with NUL */
 };
@@ -33,6 +33,7 @@ enum {
     MYB_NOT_ROLLED_BACK = 1196, /* a warning */
     MYB_LOCK_TIMEOUT = 1205,
     MYB_DEADLOCK = 1213,
+    MYB_OUT_OF_RANGE = 1690, /* mysql_put_guard() */
 };
 
 struct myb {
@@ -45,8 +46,7 @@ struct myb {
     const char *journal;       /* `schema`.journal, quoted */
     const char *journal_ident; /* its schema, quoted */
     unsigned active;           /* operations under way */
-    uint64_t down_since_ms;    /* 0: the last connection attempt worked */
-    uint64_t down_seen_ms;     /* the last that did not */
+    struct backend_down down;
     struct op *close_op;
     struct op close_pool;
 };
@@ -109,5 +109,7 @@ struct myb_read {
 struct myb_read *myb_read_create(struct backend *backend, struct op *op);
 int myb_read_start(struct myb_read *read); /* frees it when it fails */
 void myb_resolving_free(struct myb_resolving *resolving);
+/* Whether it failed for good, when it did: what the read ends with. */
+int myb_resolving_judge(struct myb_read *read, int rc);
 
 #endif

@@ -70,9 +70,9 @@ void mysql_put_look(struct buf *sql, const struct mysql_names *names)
     put_key(sql, names);
 }
 
-void mysql_put_lock(struct buf *sql, const char *lock)
+void mysql_put_lock(struct buf *sql, const char *lock, unsigned seconds)
 {
-    buf_printf(sql, "SELECT GET_LOCK(%s,0),IS_USED_LOCK(%s)", lock, lock);
+    buf_printf(sql, "SELECT GET_LOCK(%s,%u),IS_USED_LOCK(%s)", lock, seconds, lock);
 }
 
 void mysql_put_unlock(struct buf *sql, const char *lock)
@@ -117,6 +117,8 @@ static void put_match(struct buf *sql, const struct mysql_names *names,
     buf_printf(sql, " AND kind='%s'", from->kind);
     if (!place_is_whole(from))
         buf_printf(sql, " AND statement=%zu", from->statement);
+    if (from->run != NULL)
+        buf_printf(sql, " AND run_id=%s", from->run);
 }
 
 void mysql_put_move(struct buf *sql, const struct mysql_names *names,
@@ -140,4 +142,10 @@ void mysql_put_remove(struct buf *sql, const struct mysql_names *names,
 {
     buf_printf(sql, "DELETE FROM %s", names->journal);
     put_match(sql, names, from);
+}
+
+/* DO would pass over the error. */
+void mysql_put_guard(struct buf *sql)
+{
+    buf_puts(sql, "SELECT ~0+(ROW_COUNT()<>1)");
 }

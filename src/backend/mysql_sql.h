@@ -31,7 +31,7 @@ struct mysql_limits {
 struct mysql_place {
     const char *kind;   /* up, started, done, undo started, undo done */
     size_t statement;   /* NULL for "up" */
-    const char *run;    /* literal */
+    const char *run;    /* literal; to move from: NULL is any */
     int64_t applied_us; /* to move to; 0: now */
     /* literal, to move to: while it is incomplete of the statements up to this one
      * (model/prefix.h); NULL: names->checksum */
@@ -55,16 +55,19 @@ void mysql_put_no_limit(struct buf *sql, bool is_mariadb);
 void mysql_put_create_database(struct buf *sql, const char *ident);
 void mysql_put_create_journal(struct buf *sql, const char *journal);
 void mysql_put_look(struct buf *sql, const struct mysql_names *names);
-/* One row: 1 if the lock is had now, and the session that has it. */
-void mysql_put_lock(struct buf *sql, const char *lock);
+/* One row: 1 if the lock is had after so many seconds at most, and the session that has it. */
+void mysql_put_lock(struct buf *sql, const char *lock, unsigned seconds);
 void mysql_put_unlock(struct buf *sql, const char *lock);
 /* Fails with 1062 if there is a row. */
 void mysql_put_insert(struct buf *sql, const struct mysql_names *names,
                       const struct mysql_place *to);
-/* Change the row if it is at `from`, whoever's run it is. */
+/* Change the row if it is at `from`. */
 void mysql_put_move(struct buf *sql, const struct mysql_names *names,
                     const struct mysql_place *from, const struct mysql_place *to);
 void mysql_put_remove(struct buf *sql, const struct mysql_names *names,
                       const struct mysql_place *from);
+/* Fails with 1690 unless the statement in front of it changed one row: what comes behind it in the
+ * same query does not run then. */
+void mysql_put_guard(struct buf *sql);
 
 #endif

@@ -63,6 +63,7 @@ void mys_begin_sql(struct mys_step *step)
                                        .use_at = SIZE_MAX,
                                        .lock_at = SIZE_MAX,
                                        .journal_at = SIZE_MAX,
+                                       .guard_at = SIZE_MAX,
                                        .script_at = SIZE_MAX,
                                        .done_at = SIZE_MAX,
                                        .commit_at = SIZE_MAX};
@@ -150,7 +151,7 @@ static bool mys_acquire(struct mys_step *step)
 
 static bool mys_on_connection(struct mys_step *step)
 {
-    step->myb->down_since_ms = 0;
+    backend_down_end(&step->myb->down);
     step->misses = 0;
     step->limits.is_mariadb = maria_is_mariadb(step->conn);
     if (step->canceled && !step->in_doubt)

@@ -79,6 +79,7 @@ struct mys_layout {
     size_t use_at;
     size_t lock_at;
     size_t journal_at;
+    size_t guard_at; /* the mark in front of the statement was made */
     size_t script_at;
     size_t done_at;      /* the mark behind the statement */
     size_t first, count; /* statements of the script */
@@ -118,6 +119,7 @@ struct mys_step {
     bool timed_out; /* by our timer */
     bool in_doubt;  /* a try may have taken effect unseen */
     bool probing;   /* the query under way only finds out */
+    bool counted;   /* the last query of the script counts as a try */
     bool soiled;    /* something may be left on the session */
     bool locked;    /* the session has the step's lock */
     unsigned repairs, misses;
@@ -131,6 +133,7 @@ struct mys_step {
     bool restores;         /* the mark goes back */
     bool replayed;         /* this session has had the SETs in front */
     size_t known_done;     /* the statement (from 1) that was seen to work, recorded or not */
+    const char *row_run;   /* literal: the run that the row is of */
     const char *claim_run; /* literal, down: the run that the complete row was of */
     int64_t claim_applied_us;
     const char *claim_checksum;              /* literal */

@@ -26,6 +26,7 @@ void mys_put_database(struct mys_step *step)
 static void mys_put_head(struct mys_step *step)
 {
     const struct mysql_place whole = {.kind = "up", .run = step->names.run};
+    const struct mysql_place any = {.kind = "up"};
 
     mys_put_database(step);
     mys_put_next(step);
@@ -36,7 +37,7 @@ static void mys_put_head(struct mys_step *step)
     buf_puts(&step->sql, "START TRANSACTION");
     step->layout.journal_at = mys_put_next(step);
     if (mys_is_down(step))
-        mysql_put_remove(&step->sql, &step->names, &whole);
+        mysql_put_remove(&step->sql, &step->names, &any);
     else
         mysql_put_insert(&step->sql, &step->names, &whole);
     mys_put_next(step);
@@ -96,6 +97,7 @@ bool mys_tx_execute(struct mys_step *step)
     step->soiled = step->script->dirties_session || step->limits.statement_ms >= 0;
     mys_begin_sql(step);
     mys_put_head(step);
+    step->counted = !step->probing;
     if (step->probing) {
         mys_put_next(step);
         buf_puts(&step->sql, "ROLLBACK");

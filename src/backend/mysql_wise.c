@@ -30,7 +30,7 @@ bool mys_wise_look(struct mys_step *step)
     if (step->locked)
         buf_puts(&step->sql, "SELECT 1,CONNECTION_ID()");
     else
-        mysql_put_lock(&step->sql, step->names.lock);
+        mysql_put_lock(&step->sql, step->names.lock, 0);
     step->layout.journal_at = mys_put_next(step);
     mysql_put_look(&step->sql, &step->names);
     if (step->limits.statement_ms >= 0) {
@@ -126,15 +126,18 @@ static bool mys_wise_resume(struct mys_step *step)
         return mys_fail_with(step, ERR_NOMEM, "out of memory");
     if (!same)
         return mys_wise_fail_changed(step);
+    step->row_run = myb_literal(&step->arena, row->run);
+    if (step->row_run == NULL)
+        return mys_fail_with(step, ERR_NOMEM, "out of memory");
     step->poll_since_ms = 0;
     step->doubtful = row->exists && row->is_started;
     step->at = row->is_started ? row->statement - 1 : row->statement;
     if (row->is_complete) {
         step->at = 0;
-        step->claim_run = myb_literal(&step->arena, row->run);
+        step->claim_run = step->row_run;
         step->claim_applied_us = row->applied_us;
         step->claim_checksum = myb_literal(&step->arena, row->checksum);
-        if (step->claim_run == NULL || step->claim_checksum == NULL)
+        if (step->claim_checksum == NULL)
             return mys_fail_with(step, ERR_NOMEM, "out of memory");
     }
     if (step->at > 0 && step->at < step->script->statement_count && !step->replayed)

@@ -9,13 +9,14 @@
 /*
  * One statement of such a script, in one query:
  *
- *   START TRANSACTION; "statement n is started"; statement n; "statement n is done"; COMMIT
+ *   START TRANSACTION; "statement n is started"; guard; statement n; "statement n is done"; COMMIT
  *
  * A statement that commits by itself commits the first mark before it takes effect, and the second
  * is a transaction of its own. Any other is one transaction with both marks. So whatever happens,
  * the row is behind the statement, or in front of it and nothing happened, or says "started": then
  * it is in doubt. Marks are compared with what the row was, and only the holder of the step's lock
- * writes them.
+ * writes them. Where that lock does not hold (a cluster's members each have their own), the row has
+ * become somebody else's: the guard then ends the query in front of the statement.
  */
 
 static const struct sql_statement *wise_statement(const struct mys_step *step)
@@ -60,6 +61,7 @@ static struct mysql_place wise_goal(struct mys_step *step, bool started, size_t 
 static struct mysql_place wise_before(const struct mys_step *step)
 {
     const struct mys_row *row = &step->row;
+    struct mysql_place before;
 
     if (!row->exists)
         return (struct mysql_place){.kind = ""};
@@ -68,7 +70,9 @@ static struct mysql_place wise_before(const struct mys_step *step)
                                     .run = step->claim_run,
                                     .applied_us = step->claim_applied_us,
                                     .checksum = step->claim_checksum};
-    return wise_place(step, step->doubtful);
+    before = wise_place(step, step->doubtful);
+    before.run = step->row_run;
+    return before;
 }
 
 static void wise_put_started(struct mys_step *step)
@@ -81,6 +85,8 @@ static void wise_put_started(struct mys_step *step)
         mysql_put_insert(&step->sql, &step->names, &started);
     else
         mysql_put_move(&step->sql, &step->names, &before, &started);
+    step->layout.guard_at = mys_put_next(step);
+    mysql_put_guard(&step->sql);
 }
 
 static bool wise_is_last(const struct mys_step *step)
@@ -183,12 +189,37 @@ static bool wise_fail_unmarked(struct mys_step *step)
     return mys_fail(step);
 }
 
+/* The mark in front of the statement met another row than the one that was read. */
+static bool wise_is_taken(const struct mys_step *step, size_t at)
+{
+    const struct mys_layout *layout = &step->layout;
+    const unsigned error = step->results.error;
+
+    return (at == layout->journal_at && error == MYB_DUPLICATE_KEY) ||
+           (at == layout->guard_at && error == MYB_OUT_OF_RANGE);
+}
+
+static bool wise_fail_taken(struct mys_step *step)
+{
+    const struct sql_statement *statement = wise_statement(step);
+
+    step->in_doubt = false;
+    step->soiled = true; /* with the open transaction; the lock goes too */
+    err_set(&step->err, ERR_LOCKED,
+            "the journal's row of this migration was changed by somebody else, so statement %zu "
+            "(%s:%u) was not run; when nobody is at work on it any more, run again",
+            step->at + 1, step->script->file, statement->line);
+    step->err.statement = (unsigned)(step->at + 1);
+    step->err.line = statement->line;
+    return mys_fail(step);
+}
+
 /* --- the end of a script that has become shorter --- */
 
 /* All that is left of it was done before. */
 static bool wise_finish(struct mys_step *step)
 {
-    const struct mysql_place done = wise_place(step, false);
+    const struct mysql_place done = wise_before(step);
     const struct mysql_place whole = {.kind = "up", .run = step->names.run};
 
     mys_begin_sql(step);
@@ -277,6 +308,7 @@ static bool wise_worked(struct mys_step *step)
         return mys_succeed(step, BACKEND_DONE);
     }
     step->row = (struct mys_row){.exists = true, .statement = step->at};
+    step->row_run = step->names.run;
     return mys_wise_next(step);
 }
 
@@ -342,6 +374,8 @@ bool mys_wise_ran(struct mys_step *step)
         step->known_done = step->at + 1;
     if (step->rc == ERR_UNREACHABLE || step->results.error == 0)
         return mys_on_unknown(step);
+    if (wise_is_taken(step, at))
+        return wise_fail_taken(step);
     mys_note_error(step, at);
     if (maria_is_broken(step->conn)) /* it was too large to be read */
         return mys_fail(step);

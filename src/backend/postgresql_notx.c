@@ -140,6 +140,8 @@ static bool notx_claim(struct pgb_step *step)
 
     if (run == NULL || checksum == NULL)
         return step_fail_with(step, ERR_NOMEM, "out of memory");
+    step->left_run = row->is_started ? run : NULL;
+    step->left_applied_us = row->applied_us;
     if (row->is_complete) {
         step->claim_run = run;
         step->claim_applied_us = row->applied_us;
@@ -177,22 +179,36 @@ static bool notx_fail_changed(struct pgb_step *step)
     return step_fail(step);
 }
 
+/* Somebody is at work on it, or was a moment ago: whose statement has just ended is about to say so
+ * in the row. */
+static bool notx_is_busy(struct pgb_step *step)
+{
+    const struct step_row *row = &step->row;
+    const uint64_t now = pgb_sched(step->pgb)->now_ms;
+    const uint64_t stale_ms = row->is_ours ? PGB_OWN_STALE_MS : PGB_STALE_MS;
+    bool known = row->is_ours &&
+                 (step->known_done == row->statement || step->known_unsent == row->statement);
+
+    if (row->is_alive)
+        step->alive_ms = now;
+    if (row->is_alive || known || (row->is_ours && !row->is_started))
+        return row->is_alive;
+    return row->age_ms < (int64_t)stale_ms ||
+           (step->alive_ms > 0 && now - step->alive_ms < stale_ms);
+}
+
 /* An incomplete row of our direction. */
 static bool notx_take(struct pgb_step *step)
 {
-    const struct step_row *row = &step->row;
-    int64_t stale_ms = row->is_ours ? PGB_OWN_STALE_MS : PGB_STALE_MS;
-    bool known = row->is_ours &&
-                 (step->known_done == row->statement || step->known_unsent == row->statement);
     bool same;
 
-    if (row->is_alive || (row->age_ms < stale_ms && !known && (row->is_started || !row->is_ours)))
+    if (notx_is_busy(step))
         return notx_wait(step);
     if (notx_compare(step, &same) != 0)
         return step_fail_with(step, ERR_NOMEM, "out of memory");
     if (!same)
         return notx_fail_changed(step);
-    return row->is_ours ? notx_resume(step) : notx_claim(step);
+    return step->row.is_ours ? notx_resume(step) : notx_claim(step);
 }
 
 static bool notx_decide(struct pgb_step *step)
@@ -237,6 +253,7 @@ static bool notx_started(struct pgb_step *step)
     if (!notx_swapped(step, 0))
         return notx_look(step);
     step->doubtful = true; /* from here on, until it is seen to work */
+    step->left_run = NULL;
     crash_point_nth("notx_started", step->at + 1);
     if (step->canceled) {
         err_set(&step->err, ERR_CANCELED, "canceled behind statement %zu", step->at);
@@ -250,6 +267,7 @@ static bool notx_recorded(struct pgb_step *step)
     if (!notx_swapped(step, 0))
         return notx_look(step);
     step->doubtful = false;
+    step->left_run = NULL;
     step->at++;
     crash_point_nth("notx_done", step->at);
     return notx_next(step);

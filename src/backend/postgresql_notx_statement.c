@@ -238,6 +238,25 @@ bool notx_checked(struct pgb_step *step)
     return notx_drop(step, index);
 }
 
+/* What only a person can tell: the row says again which run started it, and since when. */
+static bool notx_leave(struct pgb_step *step)
+{
+    const struct pgsql_place from = notx_place(step, true);
+    struct pgsql_place to;
+
+    if (step->left_run == NULL)
+        return step_fail(step);
+    step->next = NEXT_FAIL;
+    notx_begin_sql(step);
+    to = notx_goal(step, true, step->at + 1);
+    to.run = step->left_run;
+    to.applied_us = step->left_applied_us;
+    pgsql_put_move(&step->sql, &step->names, &from, &to);
+    buf_putc(&step->sql, ';');
+    pgsql_put_clean(&step->sql);
+    return step_ask(step, STEP_UNDOING);
+}
+
 static bool notx_fail_in_doubt(struct pgb_step *step)
 {
     const struct sql_statement *statement = notx_statement(step);
@@ -251,7 +270,7 @@ static bool notx_fail_in_doubt(struct pgb_step *step)
             step->step->schema);
     step->err.statement = (unsigned)nth;
     step->err.line = statement->line;
-    return step_fail(step);
+    return notx_leave(step);
 }
 
 /* --- on to the next statement --- */
@@ -271,12 +290,12 @@ bool notx_next(struct pgb_step *step)
 {
     if (step->canceled) {
         err_set(&step->err, ERR_CANCELED, "canceled behind statement %zu", step->at);
-        return step->doubtful ? step_fail(step) : notx_undo(step, NEXT_FAIL, false);
+        return step->doubtful ? notx_leave(step) : notx_undo(step, NEXT_FAIL, false);
     }
     if (step->at == step->script->statement_count)
         return notx_finish(step);
     if (!notx_classify(step))
-        return step->doubtful ? step_fail(step) : notx_undo(step, NEXT_FAIL, false);
+        return step->doubtful ? notx_leave(step) : notx_undo(step, NEXT_FAIL, false);
     switch (step->kind.kind) {
     case PGSQL_ATOMIC:
         return step->doubtful ? notx_fail_in_doubt(step) : notx_run(step);

@@ -1,8 +1,10 @@
-#include "backend/postgresql_step.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "backend/backoff.h"
+#include "backend/no_schema.h"
+#include "backend/postgresql_step.h"
 
 /* How a step ends, and what makes it try again instead. */
 
@@ -66,13 +68,7 @@ bool step_sql_failed(struct pgb_step *step)
 
 static uint64_t step_backoff_ms(unsigned nth)
 {
-    uint64_t ms = STEP_PAUSE_MAX_MS;
-    uint32_t dice;
-
-    if (nth < 6 && (uint64_t)STEP_PAUSE_MIN_MS << nth < ms)
-        ms = (uint64_t)STEP_PAUSE_MIN_MS << nth;
-    hash_random(&dice, sizeof(dice));
-    return ms / 2 + dice % ms; /* half to one and a half */
+    return backend_backoff_ms(nth, STEP_PAUSE_MIN_MS, STEP_PAUSE_MAX_MS);
 }
 
 bool step_pause(struct pgb_step *step, uint64_t ms)
@@ -143,7 +139,11 @@ bool step_repair(struct pgb_step *step)
         return step_fail_with(step, ERR_CANCELED, "canceled");
     if (++step->repairs > PGB_REPAIRS_MAX)
         return step_fail(step);
-    return step->step->migration->no_transaction ? notx_look(step) : tx_execute(step);
+    if (step->step->migration->no_transaction)
+        return notx_look(step);
+    if (step->counted)
+        step->result->attempts--; /* it goes on with the same try */
+    return tx_execute(step);
 }
 
 /* For how long nobody has got a connection, counted from the beginning of the first try. */
@@ -153,10 +153,7 @@ static uint64_t step_note_down(struct pgb *pgb)
     struct pg_pool_stats stats;
 
     pg_pool_get_stats(pgb->pool, &stats);
-    if (pgb->down_since_ms == 0 || stats.failed_since_ms > pgb->down_seen_ms + PGB_DOWN_GRACE_MS)
-        pgb->down_since_ms = stats.failed_since_ms;
-    pgb->down_seen_ms = now;
-    return now - pgb->down_since_ms;
+    return backend_down_note(&pgb->down, now, stats.failed_since_ms);
 }
 
 /* A target that is away is given some time to come back: much when an outcome is at stake. */
@@ -173,17 +170,14 @@ bool step_on_no_connection(struct pgb_step *step)
         return step_fail(step);
     down_ms = step_note_down(pgb);
     if (step->in_doubt ? now - step->doubt_since_ms < pgb->settings.doubt_wait_ms
-                       : passing && down_ms < PGB_DOWN_GRACE_MS)
+                       : passing && down_ms < BACKEND_DOWN_GRACE_MS)
         return step_pause(step, step_backoff_ms(step->misses++));
     return step_fail(step);
 }
 
 bool step_on_no_schema(struct pgb_step *step)
 {
-    const char *connection = step->pgb->settings.connection;
     const PGresult *found = step_last_result(step);
-    char name[64];
-    size_t len = 0;
 
     if (found != NULL && PQresultStatus(found) == PGRES_TUPLES_OK && PQntuples(found) == 1)
         return step_fail_with(step, ERR_DB,
@@ -195,16 +189,8 @@ bool step_on_no_schema(struct pgb_step *step)
     }
     if (step->pgb->settings.create_schema || step_is_down(step))
         return step_fail_with(step, ERR_DB, "schema \"%s\" does not exist", step->step->schema);
-    for (; connection[len] != '\0' && len < sizeof(name) - 1; len++) {
-        name[len] = connection[len];
-        if (name[len] >= 'a' && name[len] <= 'z')
-            name[len] = (char)(name[len] - ('a' - 'A'));
-    }
-    name[len] = '\0';
-    return step_fail_with(step, ERR_DB,
-                          "schema \"%s\" does not exist, and %s_CREATE_SCHEMA=off forbids to "
-                          "create it",
-                          step->step->schema, name);
+    backend_refuse_schema(&step->err, "schema", step->step->schema, step->pgb->settings.connection);
+    return step_fail(step);
 }
 
 /* --- the journal --- */
@@ -227,7 +213,8 @@ bool step_mended(struct pgb_step *step)
         return step_repair(step);
     step->err = step->work.err;
     if (step->rc != ERR_DB || pgb_may_pass(answer.sqlstate)) {
-        step->result->attempts++;
+        if (step->step->migration->no_transaction) /* else the next try counts itself */
+            step->result->attempts++;
         return step_try_later(step);
     }
     err_prefix(&step->err, "the journal table could not be created in schema \"%s\"%s",

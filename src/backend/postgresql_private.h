@@ -1,6 +1,7 @@
 #ifndef BFM_BACKEND_POSTGRESQL_PRIVATE_H
 #define BFM_BACKEND_POSTGRESQL_PRIVATE_H
 
+#include "backend/down.h"
 #include "backend/postgresql.h"
 #include "backend/postgresql_judge.h"
 #include "backend/postgresql_sql.h"
@@ -14,7 +15,6 @@ enum {
     PGB_SQL_MAX = 256 << 20, /* bytes of one query */
     PGB_PING_MS = 2000,
     PGB_WATCH_QUERY_MS = 1000, /* for finding out who blocks */
-    PGB_DOWN_GRACE_MS = 3000,  /* a target unreachable for longer fails at once */
     PGB_REPAIRS_MAX = 6,       /* immediate new tries of one step: journal or schema was missing */
     PGB_POLL_MS = 250,         /* between looks at a row that another server works on */
     PGB_STALE_MS = 5000,       /* a row not moved for so long, with no session at work, is free */
@@ -31,9 +31,8 @@ struct pgb {
     struct pg_pool *pool;
     struct backend_pg_settings settings; /* without the pool's texts */
     char *connection, *default_schema, *journal_schema;
-    unsigned active;        /* operations under way */
-    uint64_t down_since_ms; /* 0: the last connection attempt worked */
-    uint64_t down_seen_ms;  /* the last that did not */
+    unsigned active; /* operations under way */
+    struct backend_down down;
     struct op *close_op;
     struct op close_pool;
 };

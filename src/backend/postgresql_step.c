@@ -134,7 +134,7 @@ static bool step_acquire(struct pgb_step *step)
 
 static bool step_on_connection(struct pgb_step *step)
 {
-    step->pgb->down_since_ms = 0;
+    backend_down_end(&step->pgb->down);
     step->misses = 0;
     if (step->names.run == NULL && !step_make_names(step))
         return step_fail_with(step, ERR_NOMEM, "out of memory");

@@ -128,6 +128,7 @@ struct pgb_step {
     bool canceled;
     bool in_doubt;           /* a try may have taken effect unseen */
     bool probing;            /* the query under way only finds out */
+    bool counted;            /* the last query of the script counts as a try */
     bool soiled;             /* something may be left on the session: never give it to anybody */
     bool session_set;        /* the session has the search path and the limits of the step */
     unsigned repairs;        /* tries at once */
@@ -145,9 +146,13 @@ struct pgb_step {
     const char *claim_run;       /* literal, down: the run id that the complete row had */
     int64_t claim_applied_us;    /* and when it was applied */
     const char *claim_checksum;  /* and its checksum; literal */
+    const char *left_run;        /* literal: the run that started the doubtful statement; NULL: it
+                                    was this one */
+    int64_t left_applied_us;     /* and when */
     struct script_prefix prefix; /* of the row that the query makes */
     char prefix_quoted[HASH_SHA256_HEX + 2]; /* literal */
     uint64_t poll_since_ms;                  /* waiting for somebody else's work since; 0: not */
+    uint64_t alive_ms; /* when a session was last seen at work on the row; 0: never */
     struct pgsql_statement kind;
 };
 

@@ -57,7 +57,8 @@ bool tx_execute(struct pgb_step *step)
     tx_build(step);
     if (step->err.code != 0)
         return step_fail(step);
-    if (!step->probing)
+    step->counted = !step->probing;
+    if (step->counted)
         step->result->attempts++;
     stuck = step_ask(step, STEP_EXECUTING);
     if (stuck)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "store/mysql_private.h"
 
 enum {
@@ -79,31 +80,45 @@ static bool call_is_collision(const struct mystore_call *call)
            call->error == MYSTORE_CHANGED;
 }
 
-/* Takes `part` out of the text wherever it is not the end of a longer word. */
-static void call_take_out(struct err *err, const char *part)
+/* Puts `by` where `part` is in the text, unless that is the end of a longer word. */
+static void call_replace(struct err *err, const char *part, const char *by)
 {
-    size_t len = strlen(part);
+    const size_t len = strlen(part);
+    char rest[sizeof(err->text)];
     char *at = err->text;
 
     while ((at = strstr(at, part)) != NULL) {
-        if (at > err->text && isalnum((unsigned char)at[-1]))
+        if (part[0] != ' ' && at > err->text && isalnum((unsigned char)at[-1])) {
             at++;
-        else
-            memmove(at, at + len, strlen(at + len) + 1);
+            continue;
+        }
+        snprintf(rest, sizeof(rest), "%s", at + len);
+        at += snprintf(at, sizeof(err->text) - (size_t)(at - err->text), "%s", by);
+        if (at > err->text + sizeof(err->text) - 1)
+            at = err->text + sizeof(err->text) - 1;
+        snprintf(at, sizeof(err->text) - (size_t)(at - err->text), "%s", rest);
+        err->text[utf8_cut(err->text, strlen(err->text))] = '\0';
     }
 }
 
-/* The server names tables with their database, which is nobody's business. */
+/* The server names the database, alone and in front of its tables, which is nobody's business. */
 static void call_hide_database(const struct mystore_call *call, struct err *err)
 {
-    static const char *const around[][2] = {
-        {"`", "`."}, {"'", "'."}, {"'", "'"}, {"`", "`"}, {"", "."}};
+    static const char *const forms[][3] = {
+        {"`", "`.", ""},
+        {"'", "'.", ""},
+        {" to database '", "'", " to the database"},
+        {" database '", "'", " database"},
+        {"'", "'", "the database"},
+        {"`", "`", "the database"},
+        {"", ".", ""},
+    };
     char part[MYSTORE_FORM_MAX];
 
-    for (size_t i = 0; i < ARRAY_SIZE(around); i++)
-        if (snprintf(part, sizeof(part), "%s%s%s", around[i][0], call->my->name, around[i][1]) <
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+        if (snprintf(part, sizeof(part), "%s%s%s", forms[i][0], call->my->name, forms[i][1]) <
             (int)sizeof(part))
-            call_take_out(err, part);
+            call_replace(err, part, forms[i][2]);
 }
 
 static void call_translate(struct mystore_call *call)

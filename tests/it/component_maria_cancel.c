@@ -64,6 +64,25 @@ static void test_cancel_at_once_and_late(void **state)
     maria_release(conn);
 }
 
+/* Between statements the server forgets the request, and a DO that it ends is none the worse. */
+static void test_cancel_of_many_statements(void **state)
+{
+    struct world *world = *state;
+    struct maria_conn *conn = maria_take(world->loop, world->pool);
+    struct buf sql;
+    struct err err;
+
+    buf_init(&sql, 1 << 20);
+    for (int i = 0; i < 20; i++)
+        buf_puts(&sql, "DO SLEEP(0.05);");
+    for (int i = 0; i < 5000; i++)
+        buf_puts(&sql, "SELECT 1;");
+    buf_puts(&sql, "SELECT SLEEP(30)");
+    assert_int_equal(ask_for(world, conn, buf_str(&sql), 0, 20, &err), ERR_CANCELED);
+    buf_free(&sql);
+    maria_release(conn);
+}
+
 static void test_cancel_while_rows_come(void **state)
 {
     struct world *world = *state;
@@ -214,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DRIVER_TEST(test_cancel),
         DRIVER_TEST(test_cancel_at_once_and_late),
+        DRIVER_TEST(test_cancel_of_many_statements),
         DRIVER_TEST(test_cancel_while_rows_come),
         DRIVER_TEST(test_many_cancels),
         DRIVER_TEST(test_killed_by_somebody_else),

@@ -27,6 +27,22 @@ static void test_data_is_one_transaction(void **state)
     down(world, tables, "s", BACKEND_WAS_DONE);
 }
 
+/* Database and journal are made on the way. */
+static void test_first_step_is_one_try(void **state)
+{
+    static const char *const texts[] = {"SELECT 1", "CREATE TABLE t (a INT)"};
+    struct world *world = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct outcome got;
+
+        admin_text(world, "DROP DATABASE IF EXISTS bfmt; DROP DATABASE IF EXISTS s");
+        got = step(world, world->a, load(world, "first", texts[i], NULL), BACKEND_UP, "s");
+        assert_outcome(&got, 0, BACKEND_DONE);
+        assert_int_equal(got.result.attempts, 1);
+    }
+}
+
 static void test_data_fails_as_a_whole(void **state)
 {
     struct world *world = *state;
@@ -463,7 +479,7 @@ static void test_locked(void **state)
 {
     struct world *world = *state;
     const struct migration *ddl =
-        load(world, "ddl", "CREATE TABLE u AS SELECT sleep(5) FROM t", NULL);
+        load(world, "ddl", "CREATE TABLE u AS SELECT sleep(60) FROM t", NULL);
     struct going going;
     struct outcome got;
 
@@ -484,9 +500,9 @@ static void test_killed_session(void **state)
 {
     struct world *world = *state;
     const struct migration *data =
-        load(world, "data", "INSERT INTO t SELECT sleep(1) FROM t", NULL);
+        load(world, "data", "INSERT INTO t SELECT sleep(3) FROM t", NULL);
     const struct migration *ddl =
-        load(world, "ddl", "CREATE TABLE IF NOT EXISTS u AS SELECT sleep(1) FROM t", NULL);
+        load(world, "ddl", "CREATE TABLE IF NOT EXISTS u AS SELECT sleep(3) FROM t", NULL);
     const struct migration *both[] = {data, ddl};
 
     prepare(world);
@@ -652,6 +668,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BACKEND_TEST(test_data_is_one_transaction),
         BACKEND_TEST(test_data_fails_as_a_whole),
+        BACKEND_TEST(test_first_step_is_one_try),
         BACKEND_TEST(test_syntax_error_has_its_line),
         BACKEND_TEST(test_definition_goes_on_where_it_failed),
         BACKEND_TEST(test_first_statement_fails),

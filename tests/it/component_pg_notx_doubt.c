@@ -83,6 +83,10 @@ static void test_doubt_is_for_humans(void **state)
     assert_non_null(strstr(
         got.err.text, "statement 2 (20250101000000_batches.up.sql:4) was started by run dead"));
     assert_admin(world, "SELECT count(*) FROM s.t", "0");
+    assert_failed(world, batches, BACKEND_UP, ERR_IN_DOUBT, "was started by run dead");
+    assert_admin(world, "SELECT run_id FROM bfm.journal WHERE kind = 'started'", "dead");
+    must_decide(world, batches, true); /* at once: nobody has touched it */
+    assert_admin(world, "SELECT run_id FROM bfm.journal WHERE kind = 'done'", "dead");
     leave_row(world, batches, "done", 2); /* as the text says, if it had run */
     up(world, batches, "s", BACKEND_DONE);
     assert_admin(world, "SELECT string_agg(a::text, ' ') FROM s.t", "3");
@@ -165,7 +169,7 @@ static void test_session_at_work_is_waited_for(void **state)
 {
     struct world *world = *state;
     const struct migration *slow =
-        load(world, "slow", OFF "DO $$ BEGIN PERFORM pg_sleep(1); END $$;", NULL);
+        load(world, "slow", OFF "DO $$ BEGIN PERFORM pg_sleep(3); END $$;", NULL);
     struct going going;
     struct outcome got;
 

@@ -118,6 +118,7 @@ int main(int argc, char **argv)
         STORE_TEST(test_server_restart),
         STORE_TEST(test_mysql_earlier_shape),
         STORE_TEST(test_mysql_user_without_create),
+        STORE_TEST(test_mysql_user_without_rights),
         STORE_TEST(test_mysql_names),
         STORE_TEST(test_mysql_small_packets),
         STORE_TEST(test_mysql_fleet),

@@ -73,6 +73,36 @@ static void test_mysql_user_without_create(void **state)
         fail_msg("prepare: %s", err_text(&err));
 }
 
+/* The name of the database is nobody's business, and what is left of the text can be read. */
+static void test_mysql_user_without_rights(void **state)
+{
+    struct maria_settings settings = maria_fixture_settings();
+    struct fixture *f = *state;
+    char sql[600], user[40];
+    struct err err = {0};
+    struct store *store;
+    int rc;
+
+    if (fixture_kind != FIXTURE_MYSQL)
+        return;
+    snprintf(user, sizeof(user), "bare_%d", (int)getpid());
+    snprintf(sql, sizeof(sql), "CREATE USER %s IDENTIFIED BY 'plain'", user);
+    raw_exec(f, sql);
+    settings.user = user;
+    settings.password = "plain";
+    settings.database = f->place;
+    store = store_mysql_create(f->loop, &settings);
+    rc = try_prepare(f, store, &err);
+    fixture_close_store(f, store);
+    snprintf(sql, sizeof(sql), "DROP USER %s", user);
+    raw_exec(f, sql);
+    assert_int_equal(rc, ERR_STORE);
+    if (strstr(err.text, "Access denied for this user to the database (error 1044, SQLSTATE") ==
+            NULL ||
+        strstr(err.text, f->place) != NULL)
+        fail_msg("prepare: %s", err_text(&err));
+}
+
 /* Names are compared byte by byte, blanks at their end and capitals included. */
 static void test_mysql_names(void **state)
 {
@@ -163,7 +193,7 @@ static void test_mysql_fleet(void **state)
     struct store_record *records;
     struct store_executions applied;
     struct sample sample;
-    uint64_t begun, read_ms, write_ms[2];
+    uint64_t begun, limit_ms, read_ms, write_ms[2];
     const char **schemas;
     char(*names)[24];
 
@@ -173,7 +203,9 @@ static void test_mysql_fleet(void **state)
     schemas = calloc(SCHEMAS, sizeof(*schemas));
     names = calloc(SCHEMAS, sizeof(*names));
     must_prepare(f);
-    fill_tenants(f);
+    limit_ms = 3 * fill_tenants(f);
+    if (limit_ms < LIMIT_MS)
+        limit_ms = LIMIT_MS;
     for (size_t i = 0; i < SCHEMAS; i++) {
         snprintf(names[i], sizeof(names[i]), "tenant_%05zu", i);
         schemas[i] = names[i];
@@ -193,10 +225,11 @@ static void test_mysql_fleet(void **state)
         for (size_t i = 0; i < BATCH; i++)
             records[i] = record_of(STORE_FAILED, &sample, names[i], "r2");
     }
-    print_message("200000 applied in %llu ms; %d records in %llu ms, with a look in %llu ms\n",
+    print_message("200000 applied in %llu ms; %d records in %llu ms, with a look in %llu ms; "
+                  "no more than %llu ms each\n",
                   (unsigned long long)read_ms, BATCH, (unsigned long long)write_ms[0],
-                  (unsigned long long)write_ms[1]);
-    assert_true(read_ms < LIMIT_MS && write_ms[0] < LIMIT_MS && write_ms[1] < LIMIT_MS);
+                  (unsigned long long)write_ms[1], (unsigned long long)limit_ms);
+    assert_true(read_ms < limit_ms && write_ms[0] < limit_ms && write_ms[1] < limit_ms);
     free(names);
     free(schemas);
     free(records);

@@ -46,7 +46,7 @@ static void test_limits(void **state)
 
 static void test_rows(void **state)
 {
-    const struct mysql_place whole = {.kind = "up", .run = "'r'"};
+    const struct mysql_place whole = {.kind = "up", .run = "'r'"}, any = {.kind = "up"};
     const struct mysql_place old = {.kind = "up", .run = "'old'", .applied_us = 12};
     const struct mysql_place started = {
         .kind = "started", .statement = 2, .run = "'r'", .checksum = "'p'"};
@@ -58,7 +58,7 @@ static void test_rows(void **state)
     assert_sql(&sql, "INSERT INTO `bfm`.journal(schema_name,migration_id,checksum,kind,run_id,"
                      "applied_at,session_id,statement) VALUES('s','m','c','up','r',"
                      "UTC_TIMESTAMP(6),CONNECTION_ID(),NULL)");
-    mysql_put_move(&sql, &names, &whole, &started);
+    mysql_put_move(&sql, &names, &any, &started);
     assert_sql(
         &sql,
         "UPDATE `bfm`.journal SET applied_at=UTC_TIMESTAMP(6),kind='started',"
@@ -69,10 +69,13 @@ static void test_rows(void **state)
                "UPDATE `bfm`.journal SET applied_at=TIMESTAMP'1970-01-01 00:00:00'+INTERVAL "
                "12 MICROSECOND,kind='up',run_id='old',checksum='c',session_id=CONNECTION_ID(),"
                "statement=NULL WHERE schema_name='s' AND migration_id='m' AND kind='started' "
-               "AND statement=2");
-    mysql_put_remove(&sql, &names, &whole);
+               "AND statement=2 AND run_id='r'");
+    mysql_put_remove(&sql, &names, &any);
     assert_sql(&sql, "DELETE FROM `bfm`.journal WHERE schema_name='s' AND migration_id='m' AND "
                      "kind='up'");
+    mysql_put_remove(&sql, &names, &whole);
+    assert_sql(&sql, "DELETE FROM `bfm`.journal WHERE schema_name='s' AND migration_id='m' AND "
+                     "kind='up' AND run_id='r'");
 }
 
 int main(void)
