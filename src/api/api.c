@@ -58,8 +58,8 @@ static const struct route routes[] = {
      NULL, start_cancel, answer_cancel},
     {"POST", "/api/v1/runs/{id}/retry", ROUTE_STATE | ROUTE_OPTIONAL,
      GRANT_MIGRATE | GRANT_ROLLBACK, read_retry, start_retry, answer_run},
-    {"GET", "/api/v1/events", 0, GRANT_READ, NULL, NULL, answer_events},
-    {"GET", "/api/v1/runs/{id}/events", 0, GRANT_READ, NULL, start_run_events, answer_run_events},
+    {"GET", "/api/v1/events", 0, GRANT_READ, NULL, start_events, answer_events},
+    {"GET", "/api/v1/runs/{id}/events", 0, GRANT_READ, NULL, start_events, answer_events},
     {"GET", "/api/v1/health", ROUTE_OPEN | ROUTE_PROBE | ROUTE_QUIET, 0, NULL, NULL, answer_health},
     {"GET", "/health", ROUTE_OPEN | ROUTE_PROBE | ROUTE_QUIET, 0, NULL, NULL, answer_health},
     {"GET", "/readyz", ROUTE_OPEN | ROUTE_PROBE | ROUTE_QUIET, 0, NULL, NULL, answer_ready},
@@ -122,6 +122,7 @@ int api_create(const struct api_config *config, struct api **out, struct err *er
     api->config = *config;
     api->ops = (struct ops){config->loop, config->engine, config->store, config->hooks};
     arena_init(&api->arena);
+    list_init(&api->health.readers);
     events_init(&api->events, config->engine, loop_sched(config->loop));
     rc = api_prepare(api, err);
     if (rc != 0) {

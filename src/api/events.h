@@ -118,5 +118,8 @@ bool events_parse_id(const struct events *events, const char *text, uint64_t *se
 struct event *event_make(const struct run_event *from);
 /* Makes the text of one that has none yet; adds to `size`. Returns 0 or ERR_NOMEM. */
 int event_render(struct event *event);
+/* Appends the text of a "reset": events are missing in front of the next one, for this reason.
+ * `run_id` NULL: of all runs. Returns out->rc. */
+int event_put_reset(struct buf *out, const char *run_id, const char *reason);
 
 #endif

@@ -229,3 +229,12 @@ struct event *event_make(const struct run_event *from)
     buf_free(&part);
     return event;
 }
+
+int event_put_reset(struct buf *out, const char *run_id, const char *reason)
+{
+    buf_putc(out, '{');
+    json_put_member(out, "reason", reason);
+    if (run_id != NULL)
+        json_put_member(out, "run_id", run_id);
+    return buf_putc(out, '}');
+}

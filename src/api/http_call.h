@@ -1,13 +1,9 @@
 #ifndef BFM_API_HTTP_CALL_H
 #define BFM_API_HTTP_CALL_H
 
-#include "api/api.h"
-#include "api/events.h"
-#include "api/grant.h"
-#include "api/http_cors.h"
+#include "api/api_private.h"
 #include "api/http_pump.h"
 #include "api/http_route.h"
-#include "api/metrics.h"
 #include "api/ops_admin.h"
 #include "api/ops_doubt.h"
 #include "api/ops_fleet.h"
@@ -16,18 +12,7 @@
 #include "api/ops_order.h"
 #include "api/ops_retry.h"
 #include "api/ops_runs.h"
-
-struct api {
-    struct api_config config;
-    struct ops ops;
-    struct arena arena; /* what was made from the configuration */
-    struct cors cors;
-    struct tokens tokens;
-    struct events events;
-    struct api_metrics metrics;
-    const char *frontend_root; /* frontend_path without links; NULL: none */
-    size_t calls;              /* under way */
-};
+#include "api/ops_watch.h"
 
 /* Which part of a long answer is being written; each handler has its own order. */
 struct call_cursor {
@@ -67,7 +52,6 @@ struct call {
         struct ops_order_request order;
         struct ops_doubt_request doubt;
         const char *connection;
-        struct store_run_filter run_filter;
     } in;
     struct plan_filter target;
     bool has_target;
@@ -87,7 +71,7 @@ struct call {
         struct ops_cancel cancel;
         struct ops_fleet tenants;
         struct ops_gate gate;
-        struct store_runs runs;
+        struct ops_watch watch;
         struct process_figures process;
     } out;
     void (*release)(struct call *call);

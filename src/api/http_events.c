@@ -1,9 +1,7 @@
-#include <stdio.h>
 #include <string.h>
 
 #include "api/http_answer.h"
 #include "api/http_handlers.h"
-#include "api/http_json.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -59,12 +57,7 @@ static void frame_put_reset(struct buf *out, const struct events *events, uint64
     struct buf json;
 
     buf_init(&json, RESET_JSON_MAX);
-    buf_putc(&json, '{');
-    json_put_member(&json, "reason", reason);
-    if (run_id != NULL)
-        json_put_member(&json, "run_id", run_id);
-    buf_putc(&json, '}');
-    if (json.rc == 0)
+    if (event_put_reset(&json, run_id, reason) == 0)
         frame_put(out, events, before, "reset", buf_str(&json));
     else
         out->rc = json.rc;
@@ -114,20 +107,6 @@ static enum events_taken listening_on_events(struct events_reader *reader,
     return EVENTS_CLOSED;
 }
 
-/* Whether no event of the reader's run is there or will come: what was lost was the last of it. */
-static bool listening_is_over(const struct listening *listening)
-{
-    const char *run_id = listening->reader.run_id;
-    const struct run *run =
-        run_id != NULL ? run_find(listening->call->api->config.engine, run_id) : NULL;
-    struct events_place place;
-
-    if (run_id == NULL || (run != NULL && !run_has_ended(run)))
-        return false;
-    events_find_run(listening->events, run_id, &place);
-    return !place.ended;
-}
-
 static enum events_taken listening_on_lost(struct events_reader *reader)
 {
     struct listening *listening = container_of(reader, struct listening, reader);
@@ -138,7 +117,8 @@ static enum events_taken listening_on_lost(struct events_reader *reader)
     frame_put_reset(&out, listening->events, reader->next - 1, reader->run_id,
                     "events between the last one and the next are not kept any more");
     taken = listening_send(listening, &out);
-    if (taken == EVENTS_CLOSED || !listening_is_over(listening))
+    if (taken == EVENTS_CLOSED ||
+        !ops_watch_is_over(&listening->call->api->ops, listening->events, reader->run_id))
         return taken;
     listening_end(listening);
     return EVENTS_CLOSED;
@@ -182,14 +162,6 @@ static void listening_on_gone(struct http_request *request)
 
 /* --- the beginning --- */
 
-/* Where the stream begins. */
-struct beginning {
-    uint64_t next;
-    const char *reset; /* NULL, or what is missing in front of it */
-    bool nothing;      /* there is nothing to come: the client need not ask again */
-    bool ends;         /* behind the reset */
-};
-
 static const char *listening_last_id(struct call *call)
 {
     const char *header = http_header(call->request, "Last-Event-ID");
@@ -197,59 +169,10 @@ static const char *listening_last_id(struct call *call)
     return header != NULL ? header : call_param(call, "last_event_id");
 }
 
-static void begin_all(struct call *call, struct beginning *begin)
-{
-    const struct events *events = &call->api->events;
-    const char *last = listening_last_id(call);
-    uint64_t seq;
-
-    begin->next = events->next;
-    if (last[0] == '\0')
-        return;
-    if (events_parse_id(events, last, &seq))
-        begin->next = seq + 1;
-    else
-        begin->reset = "the last event was of another server or of before a restart";
-}
-
-/* What is left of a run that this server does not have: `out.runs` has its row. */
-static void begin_past_run(struct call *call, bool comes_back, struct beginning *begin)
-{
-    bool is_running = call->out.runs.rows[0].status == STORE_RUN_RUNNING;
-
-    begin->next = call->api->events.next;
-    begin->ends = true;
-    begin->nothing = comes_back && !is_running;
-    begin->reset = is_running ? "the run is under way on another server"
-                              : "the run has ended and its events are not kept any more";
-}
-
-static void begin_run(struct call *call, struct beginning *begin)
-{
-    const struct events *events = &call->api->events;
-    const char *last = listening_last_id(call);
-    struct events_place place;
-    uint64_t seq = 0;
-    bool resumes = events_parse_id(events, last, &seq);
-
-    events_find_run(events, call->id, &place);
-    if (call->out.runs.count > 0) {
-        begin_past_run(call, last[0] != '\0', begin);
-        return;
-    }
-    begin->next = place.connection != NULL ? place.first : events->next;
-    if (resumes)
-        begin->next = seq + 1;
-    else if (last[0] != '\0')
-        begin->reset = "the last event was of another server or of before a restart";
-    else if (place.connection != NULL && !place.whole)
-        begin->reset = "the first events of the run are not kept any more";
-    begin->nothing = resumes && place.ended && seq >= place.last;
-}
-
-static void listening_begin(struct listening *listening, const struct beginning *begin)
+static void listening_begin(struct listening *listening)
 {
     struct call *call = listening->call;
+    const struct ops_watch *begin = &call->out.watch;
     enum events_taken taken;
     struct err err;
     struct buf out;
@@ -272,7 +195,7 @@ static void listening_begin(struct listening *listening, const struct beginning 
         events_block(listening->events, &listening->reader);
 }
 
-static void listening_start(struct call *call, const struct beginning *begin)
+static void listening_start(struct call *call)
 {
     struct events *events = &call->api->events;
     struct listening *listening = mem_calloc(1, sizeof(*listening));
@@ -288,7 +211,7 @@ static void listening_start(struct call *call, const struct beginning *begin)
         .events = events,
         .reader = {.run_id = call->id[0] != '\0' ? call->id : NULL,
                    .grant = call->grant,
-                   .next = begin->next,
+                   .next = call->out.watch.next,
                    .on_events = listening_on_events,
                    .on_lost = listening_on_lost,
                    .on_beat = listening_on_beat},
@@ -301,14 +224,37 @@ static void listening_start(struct call *call, const struct beginning *begin)
     if (http_stream_open(call->request, 200, EVENTS_PENDING_MAX, listening_on_drain) != 0)
         listening_end(listening);
     else
-        listening_begin(listening, begin);
+        listening_begin(listening);
 }
 
-static void listening_answer(struct call *call, const struct beginning *begin)
+static void release_watch(struct call *call)
+{
+    ops_watch_free(&call->out.watch);
+}
+
+int start_events(struct call *call)
+{
+    const struct ops_watch_request request = {
+        .run_id = call->id[0] != '\0' ? call->id : NULL,
+        .last_id = listening_last_id(call),
+        .grant = call->grant,
+    };
+    int rc = request.run_id != NULL ? check_run_id(call) : 0;
+
+    if (rc != 0)
+        return rc;
+    rc =
+        ops_watch_start(&call->api->ops, &call->api->events, &call->op, &request, &call->out.watch);
+    if (rc == 0)
+        call->release = release_watch;
+    return rc;
+}
+
+void answer_events(struct call *call)
 {
     struct err err = {0};
 
-    if (begin->nothing) {
+    if (call->out.watch.nothing) {
         http_respond(call->request, 204, NULL, 0);
         call_end(call);
     } else if (call->api->events.readers >= EVENTS_READERS_MAX) {
@@ -316,70 +262,6 @@ static void listening_answer(struct call *call, const struct beginning *begin)
         answer_unavailable(call->request, &err);
         call_end(call);
     } else {
-        listening_start(call, begin);
+        listening_start(call);
     }
-}
-
-void answer_events(struct call *call)
-{
-    struct beginning begin = {0};
-
-    begin_all(call, &begin);
-    listening_answer(call, &begin);
-}
-
-/* --- of one run --- */
-
-static void release_runs(struct call *call)
-{
-    arena_free(&call->out.runs.arena);
-}
-
-/* The connection of a run that this server has, NULL if it has none of it. */
-static const char *find_here(const struct call *call)
-{
-    const struct run *run = run_find(call->api->config.engine, call->id);
-    struct events_place place;
-    struct store_run row;
-
-    if (run == NULL) {
-        events_find_run(&call->api->events, call->id, &place);
-        return place.connection;
-    }
-    run_describe(run, &row);
-    return row.connection;
-}
-
-int start_run_events(struct call *call)
-{
-    struct store *store = call->api->config.store;
-    int rc = check_run_id(call);
-
-    if (rc != 0)
-        return rc;
-    if (find_here(call) != NULL) {
-        op_begin(&call->op, call, NULL);
-        op_finish_later(&call->op, loop_sched(call->api->config.loop), 0);
-        return 0;
-    }
-    call->in.run_filter = (struct store_run_filter){.id = call->id};
-    call->release = release_runs;
-    return store->ops->get_runs(store, &call->op, &call->in.run_filter, 1, &call->out.runs);
-}
-
-void answer_run_events(struct call *call)
-{
-    const char *connection = find_here(call);
-    struct beginning begin = {0};
-    struct err err = {0};
-
-    if (connection == NULL && call->out.runs.count > 0)
-        connection = call->out.runs.rows[0].connection;
-    if (connection == NULL || !grant_sees(call->grant, connection, NULL)) {
-        err_set(&err, ERR_NOT_FOUND, "run not found: %s", call->id);
-        call_fail(call, &err);
-        return;
-    }
-    begin_run(call, &begin);
-    listening_answer(call, &begin);
 }

@@ -1,5 +1,5 @@
 /* GET /api/v1/tenants and /api/v1/gate. */
-#include "api/http_cursor.h"
+#include "api/cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "base/json.h"
@@ -83,11 +83,13 @@ static bool next_list(struct call_cursor *cursor, const char *name, struct buf *
     return true;
 }
 
-static bool end_tenants(const struct ops_fleet *fleet, struct buf *out)
+static bool end_tenants(const struct ops_fleet *fleet, struct buf *line, struct buf *out)
 {
     buf_putc(out, ']');
-    if (fleet->next_cursor[0] != '\0')
-        cursor_put(out, tenants_letter, &fleet->next_cursor, 1);
+    if (fleet->next_cursor[0] != '\0') {
+        cursor_put(line, tenants_letter, &fleet->next_cursor, 1);
+        json_put_some_of(out, "next_cursor", line);
+    }
     buf_putc(out, '}');
     return false;
 }
@@ -120,7 +122,7 @@ static bool more_of_tenants(struct pump *pump, struct buf *out)
     }
     if (cursor->at == fleet->page_count)
         return cursor->stage == TENANTS_LAGGARDS ? next_list(cursor, "failed", out)
-                                                 : end_tenants(fleet, out);
+                                                 : end_tenants(fleet, &cursor->line, out);
     tenant = fleet->page[cursor->at++];
     if (cursor->stage == TENANTS_FAILED && tenant->failed == 0)
         return true;

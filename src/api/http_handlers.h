@@ -74,9 +74,8 @@ void answer_executions(struct call *call);
 void answer_skipped(struct call *call);
 
 /* http_events.c */
+int start_events(struct call *call);
 void answer_events(struct call *call);
-int start_run_events(struct call *call);
-void answer_run_events(struct call *call);
 
 /* http_metrics.c */
 int start_metrics(struct call *call);

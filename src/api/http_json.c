@@ -40,6 +40,13 @@ void json_put_some(struct buf *out, const char *key, const char *text)
         json_put_member(out, key, text);
 }
 
+void json_put_some_of(struct buf *out, const char *key, const struct buf *text)
+{
+    json_put_some(out, key, buf_str(text));
+    if (text->rc != 0)
+        out->rc = text->rc;
+}
+
 void json_put_some_time(struct buf *out, const char *key, int64_t wall_us)
 {
     if (wall_us != 0)

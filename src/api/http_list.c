@@ -1,31 +1,11 @@
-#include "api/http_cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
+#include "api/pages.h"
 #include "base/json.h"
-
-enum {
-    LIST_PAGE_DEFAULT = 100,
-};
-
-static const char list_letter = 'm'; /* of its cursors */
 
 static void release_list(struct call *call)
 {
     ops_list_free(&call->out.list);
-}
-
-/* Without limit and cursor everything is one answer. */
-static int read_page(struct call *call, struct ops_list_filter *filter)
-{
-    const char *cursor = call_param(call, "cursor");
-
-    filter->limit = call->limit;
-    filter->after = "";
-    if (cursor[0] == '\0')
-        return 0;
-    if (filter->limit == 0)
-        filter->limit = LIST_PAGE_DEFAULT;
-    return cursor_read(cursor, list_letter, &call->arena, &filter->after, 1);
 }
 
 int start_list(struct call *call)
@@ -38,8 +18,10 @@ int start_list(struct call *call)
         .status = call_param(call, "status"),
         .version = call_param(call, "version"),
         .grant = call->grant,
+        .limit = call->limit, /* without it, and without a cursor, everything is one answer */
+        .after = "",
     };
-    int rc = read_page(call, &filter);
+    int rc = page_read_list(call_param(call, "cursor"), &call->arena, &filter);
 
     if (rc != 0)
         return call_refuse_cursor(call, rc);
@@ -94,8 +76,10 @@ static bool more_of_list(struct pump *pump, struct buf *out)
     switch (ops_list_next(list, &item)) {
     case OPS_NEXT_END:
         buf_printf(out, "],\"total\":%zu", list->total);
-        if (list->last != NULL)
-            cursor_put(out, list_letter, &list->last, 1);
+        if (list->last != NULL) {
+            page_put_list(list, &cursor->line);
+            json_put_some_of(out, "next_cursor", &cursor->line);
+        }
         buf_putc(out, '}');
         return false;
     case OPS_NEXT_NONE:

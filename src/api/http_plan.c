@@ -104,23 +104,6 @@ enum {
     PLAN_END,
 };
 
-static const char *plan_action(const struct run_item *item)
-{
-    switch (item->kind) {
-    case RUN_ITEM_APPLIED:
-    case RUN_ITEM_DRY_RUN:
-        return "run";
-    case RUN_ITEM_SKIPPED:
-    case RUN_ITEM_NOT_APPLIED:
-        return "skip";
-    case RUN_ITEM_FAILED:
-        return "refuse";
-    case RUN_ITEM_NOT_RUN:
-        return "not_run";
-    }
-    return "unknown";
-}
-
 static void put_step(const struct run_item *item, struct buf *out)
 {
     bool planned = item->kind == RUN_ITEM_DRY_RUN || item->kind == RUN_ITEM_SKIPPED;
@@ -128,7 +111,7 @@ static void put_step(const struct run_item *item, struct buf *out)
     buf_putc(out, '{');
     json_put_member(out, "migration_id", item->migration->id);
     json_put_member(out, "schema", item->schema);
-    json_put_member(out, "action", plan_action(item));
+    json_put_member(out, "action", ops_run_item_action(item));
     json_put_bool(out, "applied", item->kind == RUN_ITEM_SKIPPED);
     json_put_bool(out, "dependency", item->dependency);
     if (planned && item->reason != NULL)

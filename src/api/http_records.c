@@ -1,18 +1,11 @@
-#include <inttypes.h>
-#include <stdio.h>
-
-#include "api/http_cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
+#include "api/pages.h"
 #include "base/json.h"
 
 enum {
     RECORDS_STATUS_MAX = 1024 * 1024, /* an error message is the longest part */
-    RECORDS_SKIPPED_DEFAULT = 5,
-    RECORDS_RECENT_DEFAULT = 10,
 };
-
-#define RECORDS_TIME_MAX INT64_C(253402300799999999) /* microseconds; the end of the year 9999 */
 
 static void release_lookup(struct call *call)
 {
@@ -70,32 +63,6 @@ void answer_applied(struct call *call)
 
 /* --- pages of rows --- */
 
-/* The letters of their cursors. */
-static char rows_letter(enum ops_lookup_kind kind)
-{
-    if (kind == OPS_LOOKUP_EXECUTIONS)
-        return 'e';
-    return kind == OPS_LOOKUP_HISTORY ? 'h' : 's';
-}
-
-static int read_place(struct call *call, struct ops_lookup_request *request)
-{
-    bool executions = request->kind == OPS_LOOKUP_EXECUTIONS;
-    const char *parts[CURSOR_PARTS_MAX] = {NULL};
-    struct store_cursor *after = &request->from.after;
-    int rc = cursor_read(call_param(call, "cursor"), rows_letter(request->kind), &call->arena,
-                         parts, executions ? 3 : 1);
-
-    if (rc == 0 && executions) {
-        rc = cursor_read_number(parts[0], RECORDS_TIME_MAX, &after->updated_at_us);
-        after->schema = parts[1];
-        after->migration_id = parts[2];
-    } else if (rc == 0) {
-        rc = cursor_read_number(parts[0], INT64_MAX, &request->from.before_id);
-    }
-    return rc;
-}
-
 static int rows_start(struct call *call, enum ops_lookup_kind kind, size_t default_limit)
 {
     bool has_cursor = call_param(call, "cursor")[0] != '\0';
@@ -106,29 +73,21 @@ static int rows_start(struct call *call, enum ops_lookup_kind kind, size_t defau
         .paged = call->limit > 0 || has_cursor,
         .grant = call->grant,
     };
-    int rc = has_cursor ? read_place(call, &request) : 0;
+    int rc = 0;
 
+    if (has_cursor)
+        rc = page_read_rows(call_param(call, "cursor"), &call->arena, &request);
     if (rc != 0)
         return call_refuse_cursor(call, rc);
     return lookup_start(call, &request);
 }
 
-static void put_place(const struct ops_lookup *lookup, struct buf *out)
+static void put_place(struct call *call, struct buf *out)
 {
-    struct ops_place place;
-    const char *parts[CURSOR_PARTS_MAX];
-    char number[24];
+    struct buf *cursor = &call->cursor.line;
 
-    if (!lookup->request.paged || !ops_lookup_next_place(lookup, &place))
-        return;
-    if (lookup->request.kind != OPS_LOOKUP_EXECUTIONS)
-        place.after.updated_at_us = place.before_id;
-    snprintf(number, sizeof(number), "%" PRId64, place.after.updated_at_us);
-    parts[0] = number;
-    parts[1] = place.after.schema;
-    parts[2] = place.after.migration_id;
-    cursor_put(out, rows_letter(lookup->request.kind), parts,
-               lookup->request.kind == OPS_LOOKUP_EXECUTIONS ? 3 : 1);
+    page_put_rows(&call->out.lookup, cursor);
+    json_put_some_of(out, "next_cursor", cursor);
 }
 
 /* --- rows --- */
@@ -140,14 +99,14 @@ int start_history(struct call *call)
 
 int start_executions(struct call *call)
 {
-    size_t limit = call->id[0] != '\0' ? OPS_ROWS_MAX : RECORDS_RECENT_DEFAULT;
+    size_t limit = call->id[0] != '\0' ? OPS_ROWS_MAX : OPS_RECENT_DEFAULT;
 
     return rows_start(call, OPS_LOOKUP_EXECUTIONS, limit);
 }
 
 int start_skipped(struct call *call)
 {
-    return rows_start(call, OPS_LOOKUP_SKIPPED, RECORDS_SKIPPED_DEFAULT);
+    return rows_start(call, OPS_LOOKUP_SKIPPED, OPS_SKIPPED_DEFAULT);
 }
 
 /* What a row says about its migration, under the same keys everywhere. */
@@ -232,7 +191,7 @@ static bool next_row(struct call *call, enum ops_next next, struct buf *out)
 {
     if (next == OPS_NEXT_END) {
         buf_putc(out, ']');
-        put_place(&call->out.lookup, out);
+        put_place(call, out);
         buf_putc(out, '}');
     } else if (next == OPS_NEXT_ITEM) {
         buf_puts(out, call->cursor.count++ > 0 ? "," : "");

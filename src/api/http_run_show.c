@@ -1,7 +1,6 @@
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "api/cursor.h"
 #include "api/http_handlers.h"
 #include "api/http_json.h"
 #include "base/json.h"
@@ -15,14 +14,9 @@ static void release_show(struct call *call)
 static int read_cursor(struct call *call, const char *name, int64_t *out)
 {
     const char *text = call_param(call, name);
-    char *end;
 
     *out = -1;
-    if (text[0] == '\0')
-        return 0;
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    if (*end != '\0' || errno != 0 || *out < -1 || text[strspn(text, "0123456789")] != '\0')
+    if (text[0] != '\0' && cursor_read_number(text, INT64_MAX, out) != 0)
         return op_refuse(&call->op, ERR_INVALID, "parameter \"%s\" is no cursor of an answer",
                          name);
     return 0;
@@ -69,19 +63,6 @@ static void put_head(const struct call *call, struct buf *out)
     buf_puts(out, ",\"lanes\":[");
 }
 
-static const char *lane_status(const struct ops_show_lane *lane)
-{
-    if (lane->active)
-        return "running";
-    return lane->row.failed ? "failed" : "succeeded";
-}
-
-/* A lane that no schema was asked for is about all declared ones. */
-static bool lane_has_sums(const struct call *call, const struct ops_show_lane *lane)
-{
-    return lane->row.schema[0] != '\0' || !grant_is_partial(call->grant);
-}
-
 static void put_lane(const struct ops_show_lane *lane, bool with_sums, struct buf *out)
 {
     const struct store_run_lane *row = &lane->row;
@@ -89,7 +70,7 @@ static void put_lane(const struct ops_show_lane *lane, bool with_sums, struct bu
     buf_putc(out, '{');
     json_put_int(out, "number", row->number);
     json_put_member(out, "schema", row->schema);
-    json_put_member(out, "status", lane_status(lane));
+    json_put_member(out, "status", ops_show_lane_status(lane));
     if (with_sums) {
         json_put_some(out, "error", row->error);
         json_put_int(out, "applied", row->applied);
@@ -146,7 +127,7 @@ static bool more_of_lanes(struct call *call, struct buf *out)
     if (!grant_sees(call->grant, NULL, lane->row.schema))
         return true;
     buf_puts(out, cursor->count++ > 0 ? "," : "");
-    put_lane(lane, lane_has_sums(call, lane), out);
+    put_lane(lane, ops_show_has_sums(call->grant, lane), out);
     return true;
 }
 

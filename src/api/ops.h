@@ -27,6 +27,8 @@ struct ops {
 enum {
     OPS_ROWS_MAX = 100000, /* of one migration over all schemas */
     OPS_HISTORY_DEFAULT = 1000,
+    OPS_SKIPPED_DEFAULT = 5,
+    OPS_RECENT_DEFAULT = 10, /* executions of all migrations */
     OPS_LIMIT_MAX = 10000,   /* what a client can ask for */
     OPS_SCHEMAS_MAX = 10000, /* in one request */
     OPS_FLEET_MAX = 100000,  /* of one connection, found in the state database */

@@ -154,10 +154,12 @@ void ops_gate_put_reason(const struct ops_gate *gate, struct buf *text)
         buf_printf(text, "no migration of connection %s has version %s", fleet->request.connection,
                    gate->version);
     if (fleet->laggards > 0)
-        buf_printf(text, "%s%zu of %zu schemas lack migrations up to version %s (%zu failed)",
-                   text->len > 0 ? "; " : "", fleet->laggards, fleet->schemas, gate->version,
+        buf_printf(text, "%s%zu of %zu schema%s lack%s migrations up to version %s (%zu failed)",
+                   text->len > 0 ? "; " : "", fleet->laggards, fleet->schemas,
+                   fleet->schemas == 1 ? "" : "s", fleet->laggards == 1 ? "s" : "", gate->version,
                    fleet->failed);
     if (gate->fixed_missing > 0)
-        buf_printf(text, "%s%zu of %zu migrations are not applied in the schema they declare",
-                   text->len > 0 ? "; " : "", gate->fixed_missing, gate->fixed);
+        buf_printf(text, "%s%zu of %zu migration%s %s not applied in the schema declared",
+                   text->len > 0 ? "; " : "", gate->fixed_missing, gate->fixed,
+                   gate->fixed == 1 ? "" : "s", gate->fixed_missing == 1 ? "is" : "are");
 }

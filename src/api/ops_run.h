@@ -110,6 +110,7 @@ struct ops_run {
     const char *owner; /* of the key */
     struct ops_replay replay;
     const char *lone_error; /* the only line of a run that was not started */
+    bool rebuilds_schemas;  /* with `rebuild`: schemas were asked for */
 };
 
 int ops_up_start(struct ops *ops, struct op *op, const struct ops_up_request *request,
@@ -140,8 +141,19 @@ enum ops_next ops_run_next_line(const struct ops_run *run, enum ops_lines which,
 /* The items that did more than be skipped. */
 enum ops_next ops_run_next_detail(const struct ops_run *run, struct ops_cursor *at,
                                   const struct run_item **item);
+/* The same lines of a run with `rebuild`, as far as they are on record: nothing is known of what
+ * was skipped. */
+enum ops_next ops_run_again_line(const struct ops_run *run, enum ops_lines which,
+                                 struct ops_cursor *at, struct buf *line);
+/* A step of it: whether it took effect, why not, and its ID as in the answer to a run of `kind`. */
+bool ops_run_again_is_done(const struct store_run_step *step);
+const char *ops_run_again_error(const struct store_run_step *step);
+void ops_run_again_put_id(const struct ops_run *run, enum ops_run_kind kind,
+                          const struct store_run_step *step, struct buf *line);
 /* "applied", "rolled_back", "dry_run", "failed", "not_run". */
 const char *ops_run_item_status(const struct ops_run *run, const struct run_item *item);
+/* What a plan says of an item: "run", "skip", "refuse", "not_run". */
+const char *ops_run_item_action(const struct run_item *item);
 
 /* For ops_run*.c: counts the lines and decides on `failure` and `message`. */
 void ops_run_judge(struct ops_run *run);
@@ -149,6 +161,8 @@ void ops_run_judge(struct ops_run *run);
  * it. 0: run->op is finished later. */
 int ops_run_begin(struct ops_run *run, struct run_request *request, struct err *err);
 void ops_run_cancel_op(struct op *op);
+/* For ops_run*.c: what was done is to be told from `again`. */
+void ops_run_rebuild(struct ops_run *run, const struct ops_replay *again);
 /* For ops_run*.c: checks an up and begins it. */
 int ops_up_begin(struct ops_run *run, const struct ops_up_request *request, struct err *err);
 /* ops_run_fleet.c: finds the schemas, then begins. Starts run->op. */

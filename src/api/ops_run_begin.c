@@ -89,7 +89,7 @@ static void begin_replay(struct ops_run *run)
     case OPS_REPLAY_REBUILD:
     case OPS_REPLAY_NEW:
     case OPS_REPLAY_MISMATCH:
-        run->rebuild = replay;
+        ops_run_rebuild(run, replay);
         break;
     }
     op_finish(run->op, 0);

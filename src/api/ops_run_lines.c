@@ -177,6 +177,23 @@ const char *ops_run_item_status(const struct ops_run *run, const struct run_item
     return "unknown";
 }
 
+const char *ops_run_item_action(const struct run_item *item)
+{
+    switch (item->kind) {
+    case RUN_ITEM_APPLIED:
+    case RUN_ITEM_DRY_RUN:
+        return "run";
+    case RUN_ITEM_SKIPPED:
+    case RUN_ITEM_NOT_APPLIED:
+        return "skip";
+    case RUN_ITEM_FAILED:
+        return "refuse";
+    case RUN_ITEM_NOT_RUN:
+        return "not_run";
+    }
+    return "unknown";
+}
+
 /* --- what the lines amount to --- */
 
 /* What the judge has seen on its one pass over all items. */

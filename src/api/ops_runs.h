@@ -84,6 +84,12 @@ int ops_show_start(struct ops *ops, struct op *op, const struct ops_show_request
                    struct ops_show *out);
 void ops_show_free(struct ops_show *show); /* zeroed memory is fine */
 
+/* "running", "succeeded", "failed". */
+const char *ops_show_lane_status(const struct ops_show_lane *lane);
+/* Whether the grant may see what is summed up over the lane: one that no schema was asked for is
+ * about all declared ones. */
+bool ops_show_has_sums(const struct grant *grant, const struct ops_show_lane *lane);
+
 /* Asks a run to end early. Fails with ERR_NOT_FOUND, ERR_FORBIDDEN, or ERR_CONFLICT when another
  * server runs it. */
 struct ops_cancel {

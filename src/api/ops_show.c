@@ -207,3 +207,15 @@ int ops_show_start(struct ops *ops, struct op *op, const struct ops_show_request
     op_begin(op, out, show_cancel);
     return 0;
 }
+
+const char *ops_show_lane_status(const struct ops_show_lane *lane)
+{
+    if (lane->active)
+        return "running";
+    return lane->row.failed ? "failed" : "succeeded";
+}
+
+bool ops_show_has_sums(const struct grant *grant, const struct ops_show_lane *lane)
+{
+    return lane->row.schema[0] != '\0' || !grant_is_partial(grant);
+}

@@ -92,6 +92,12 @@ static void rpc_send_buf(struct rpc *rpc, struct buf *message)
         rpc_end(rpc, GRPC_OK, NULL);
 }
 
+void rpc_answer_bytes(struct rpc *rpc, const void *message, size_t len)
+{
+    buf_append(&rpc->buf, message, len);
+    rpc_send_buf(rpc, &rpc->buf);
+}
+
 void rpc_answer(struct rpc *rpc, const ProtobufCMessage *message)
 {
     struct buf *out = &rpc->buf;
@@ -119,6 +125,21 @@ void rpc_pump(struct rpc *rpc, bool (*more)(struct rpc *rpc, struct buf *out))
     rpc->more = more;
     rpc->task.run = rpc_on_task;
     rpc_on_task(&rpc->task);
+}
+
+int rpc_read_limit(struct rpc *rpc, int32_t limit, size_t max, size_t otherwise, size_t *out)
+{
+    if (limit < 0 || (size_t)limit > max)
+        return op_refuse(&rpc->op, ERR_INVALID, "field \"limit\" must be from 0 to %zu", max);
+    *out = limit > 0 ? (size_t)limit : otherwise;
+    return 0;
+}
+
+int rpc_refuse_cursor(struct rpc *rpc, const char *name, int rc)
+{
+    if (rc == ERR_NOMEM)
+        return op_refuse(&rpc->op, rc, "out of memory");
+    return op_refuse(&rpc->op, rc, "field \"%s\" is no next_cursor of this list", name);
 }
 
 /* --- the operation --- */
@@ -151,8 +172,11 @@ static int rpc_read_request(void *arg, struct err *err)
     struct rpc *rpc = arg;
     size_t len;
     const void *data = grpc_message(rpc->call, &len);
+    int rc = rpc_read(rpc->method->request, data, len, grpc_arena(rpc->call), &rpc->request, err);
 
-    return rpc_read(rpc->method->request, data, len, grpc_arena(rpc->call), &rpc->request, err);
+    if (rc == 0 && (rpc->method->flags & RPC_RUNS) != 0)
+        rc = rpc_read_key(rpc, err);
+    return rc;
 }
 
 static void rpc_on_read(struct op *op, int rc)
@@ -278,11 +302,11 @@ static void rpc_begin(void *arg, struct grpc_call *call)
 #define METHOD(path)  .grpc = {(path), false, rpc_begin}
 
 static const struct rpc_method methods[] = {
-    {METHOD(SERVICE("Migrate")), RPC_STATE, GRANT_MIGRATE, &migration__migrate_request__descriptor,
-     rpc_start_migrate, rpc_answer_run},
-    {METHOD(SERVICE("StreamMigrate")), RPC_STATE, GRANT_MIGRATE,
+    {METHOD(SERVICE("Migrate")), RPC_STATE | RPC_RUNS, GRANT_MIGRATE,
+     &migration__migrate_request__descriptor, rpc_start_migrate, rpc_answer_run},
+    {METHOD(SERVICE("StreamMigrate")), RPC_STATE | RPC_RUNS, GRANT_MIGRATE,
      &migration__migrate_request__descriptor, rpc_start_stream, rpc_answer_stream},
-    {METHOD(SERVICE("MigrateDown")), RPC_STATE, GRANT_ROLLBACK,
+    {METHOD(SERVICE("MigrateDown")), RPC_STATE | RPC_RUNS, GRANT_ROLLBACK,
      &migration__migrate_down_request__descriptor, rpc_start_down, rpc_answer_run},
     {METHOD(SERVICE("ListMigrations")), RPC_STATE, GRANT_READ,
      &migration__list_migrations_request__descriptor, rpc_start_list, rpc_answer_list},
@@ -293,14 +317,14 @@ static const struct rpc_method methods[] = {
     {METHOD(SERVICE("IsMigrationApplied")), RPC_STATE, GRANT_READ,
      &migration__get_migration_request__descriptor, rpc_start_state, rpc_answer_applied},
     {METHOD(SERVICE("GetMigrationHistory")), RPC_STATE, GRANT_READ,
-     &migration__get_migration_request__descriptor, rpc_start_history, rpc_answer_history},
-    {METHOD(SERVICE("RollbackMigration")), RPC_STATE, GRANT_ROLLBACK,
+     &migration__get_migration_history_request__descriptor, rpc_start_history, rpc_answer_history},
+    {METHOD(SERVICE("RollbackMigration")), RPC_STATE | RPC_RUNS, GRANT_ROLLBACK,
      &migration__rollback_migration_request__descriptor, rpc_start_rollback, rpc_answer_rollback},
     {METHOD(SERVICE("ReindexMigrations")), RPC_STATE, GRANT_ADMIN,
      &migration__reindex_migrations_request__descriptor, rpc_start_reindex, rpc_answer_reindex},
     {METHOD(SERVICE("Health")), RPC_OPEN | RPC_PROBE | RPC_QUIET, 0,
      &migration__health_request__descriptor, NULL, rpc_answer_health},
-    {METHOD(SERVICE("MigrateUp")), RPC_STATE, GRANT_MIGRATE,
+    {METHOD(SERVICE("MigrateUp")), RPC_STATE | RPC_RUNS, GRANT_MIGRATE,
      &migration__migrate_up_request__descriptor, rpc_start_up, rpc_answer_run},
     {METHOD(SERVICE("ListExecutions")), RPC_STATE, GRANT_READ,
      &migration__list_executions_request__descriptor, rpc_start_executions, rpc_answer_executions},
@@ -314,9 +338,11 @@ static const struct rpc_method methods[] = {
      rpc_start_show, rpc_answer_show},
     {METHOD(SERVICE("WatchRun")), 0, GRANT_READ, &migration__watch_run_request__descriptor,
      rpc_start_watch, rpc_answer_watch},
+    {METHOD(SERVICE("WatchEvents")), 0, GRANT_READ, &migration__watch_events_request__descriptor,
+     rpc_start_watch_all, rpc_answer_watch},
     {METHOD(SERVICE("CancelRun")), RPC_STATE, GRANT_MIGRATE | GRANT_ROLLBACK | GRANT_ADMIN,
      &migration__cancel_run_request__descriptor, rpc_start_cancel, rpc_answer_cancel},
-    {METHOD(SERVICE("RetryRun")), RPC_STATE, GRANT_MIGRATE | GRANT_ROLLBACK,
+    {METHOD(SERVICE("RetryRun")), RPC_STATE | RPC_RUNS, GRANT_MIGRATE | GRANT_ROLLBACK,
      &migration__retry_run_request__descriptor, rpc_start_retry, rpc_answer_run},
     {METHOD(SERVICE("ResolveMigration")), RPC_STATE, GRANT_MIGRATE,
      &migration__resolve_migration_request__descriptor, rpc_start_doubt, rpc_answer_doubt},

@@ -3,8 +3,17 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "api/api_private.h"
 #include "api/events.h"
-#include "api/http_call.h"
+#include "api/ops_admin.h"
+#include "api/ops_doubt.h"
+#include "api/ops_fleet.h"
+#include "api/ops_list.h"
+#include "api/ops_lookup.h"
+#include "api/ops_order.h"
+#include "api/ops_retry.h"
+#include "api/ops_runs.h"
+#include "api/ops_watch.h"
 #include "base/clock.h"
 #include "base/trace.h"
 #include "grpc/grpc.h"
@@ -26,6 +35,7 @@ enum {
     RPC_STATE = 2, /* needs the state database */
     RPC_PROBE = 4, /* answered while stopping too */
     RPC_QUIET = 8, /* left out of the access log */
+    RPC_RUNS = 16, /* runs something: takes an idempotency key */
 };
 
 enum {
@@ -58,6 +68,21 @@ struct rpc_note {
     const char *token; /* name of the one that it came with; NULL: none, or a wrong one */
 };
 
+/* The numbers of the fields of an answer about a run; `success` is 1. */
+struct rpc_run_fields {
+    unsigned message, applied, skipped, errors, run_id, status, details, rebuilt, skipped_count;
+};
+
+/* Such an answer, made piece by piece. */
+struct rpc_run_writer {
+    const struct ops_run *run;
+    const struct rpc_run_fields *fields;
+    struct buf *line; /* room for a line */
+    int stage;
+    size_t count; /* in this stage */
+    struct ops_cursor cursor;
+};
+
 /* One call from its message to its answer. Freed with rpc_end(). */
 struct rpc {
     struct api *api;
@@ -67,7 +92,7 @@ struct rpc {
     const struct grant *grant; /* with a reference; NULL: everything is allowed */
     struct store_caller caller;
     struct plan_filter target;
-    struct ops_run_how how;
+    struct ops_run_how how; /* of what runs something */
     struct op op;
 
     /* the operation, valid once it was started; `release` frees it */
@@ -84,6 +109,7 @@ struct rpc {
         struct ops_gate gate;
         struct ops_doubt doubt;
         struct ops_reconcile reconcile;
+        struct ops_watch watch;
     } out;
     struct ops_retry retry; /* beside out.run */
     void (*release)(struct rpc *rpc);
@@ -95,15 +121,17 @@ struct rpc {
     int stage;
     size_t at;
     struct ops_cursor cursor;
+    struct rpc_run_writer writer;
 
     /* a stream of messages */
     struct engine_listener listener; /* of a run's events */
-    struct events_reader reader;     /* of WatchRun */
-    struct timer timer;              /* of a health watch: when to look again */
+    struct events_reader reader;     /* of WatchRun and WatchEvents */
+    struct list link;                /* of a health watch: api->health.readers */
     bool listening;                  /* to one of the first two */
     bool announced;                  /* "running" was sent of the item at the cursor */
     bool over;                       /* the run has ended, or nobody reads any more */
     bool gone;
+    int rc; /* why a message could not be sent; 0: all were */
 };
 
 /* --- each of these ends the call --- */
@@ -112,12 +140,20 @@ void rpc_fail(struct rpc *rpc, enum grpc_status status, const char *text);
 void rpc_fail_err(struct rpc *rpc, const struct err *err);
 /* One message, and OK. */
 void rpc_answer(struct rpc *rpc, const ProtobufCMessage *message);
+void rpc_answer_bytes(struct rpc *rpc, const void *message, size_t len);
 /* The same of a long one: `more` appends fields until it says false. */
 void rpc_pump(struct rpc *rpc, bool (*more)(struct rpc *rpc, struct buf *out));
 /* After the last grpc_send(): gives everything back and finishes. */
 void rpc_end(struct rpc *rpc, enum grpc_status status, const char *text);
 
 enum grpc_status rpc_status(const struct err *err);
+
+/* --- for the steps below: as a start, 0 or refused --- */
+
+/* From 0, which stands for `otherwise`, to `max`. */
+int rpc_read_limit(struct rpc *rpc, int32_t limit, size_t max, size_t otherwise, size_t *out);
+/* A cursor could not be read, for the reason that is given. */
+int rpc_refuse_cursor(struct rpc *rpc, const char *name, int rc);
 
 /* --- rpc_message.c: messages --- */
 
@@ -145,6 +181,8 @@ int rpc_put_message(struct buf *out, unsigned field, const ProtobufCMessage *mes
 int rpc_put_bytes(struct buf *out, unsigned field, const void *data, size_t len);
 int rpc_put_string(struct buf *out, unsigned field, const char *text);
 int rpc_put_int(struct buf *out, unsigned field, int64_t value);
+/* Left out if it is empty; the failure of `text` becomes that of `out`. */
+int rpc_put_some_of(struct buf *out, unsigned field, const struct buf *text);
 
 /* protobuf-c's structs are not const, though packing only reads them. */
 static inline char *rpc_text(const char *text)
@@ -160,21 +198,27 @@ char *rpc_time(int64_t wall_us, char out[RPC_TIME_SIZE]);
 
 /* --- the methods' steps --- */
 
+/* rpc_key.c: the idempotency key of the metadata, "on_error" and so on, into rpc->how */
+int rpc_read_key(struct rpc *rpc, struct err *err); /* any thread */
+int rpc_read_how(struct rpc *rpc, bool async, const char *on_error, int32_t max_failures);
+/* Says in the answer's metadata if rpc->out.run was somebody else's before. */
+void rpc_tell_replayed(struct rpc *rpc);
 /* rpc_runs.c */
 int rpc_start_migrate(struct rpc *rpc);
+int rpc_start_migrate_streamed(struct rpc *rpc);
 int rpc_start_up(struct rpc *rpc);
-int rpc_start_up_as(struct rpc *rpc,
-                    bool explain); /* explain: nothing is done, as PlanMigrations */
+/* With rpc->how; explain: nothing is done, as PlanMigrations. */
+int rpc_start_up_as(struct rpc *rpc, bool explain);
 int rpc_start_down(struct rpc *rpc);
 int rpc_start_rollback(struct rpc *rpc);
 int rpc_start_retry(struct rpc *rpc);
+/* rpc_run_answer.c */
 void rpc_answer_run(struct rpc *rpc);
 void rpc_answer_rollback(struct rpc *rpc);
-/* Whether the run as a whole came to nothing, and why: then the call fails. */
-bool rpc_run_failed(const struct rpc *rpc, struct err *err);
-/* Fails the call for that reason: whatever stopped a run was not the request's fault, but for its
- * end with the server. */
-void rpc_fail_run(struct rpc *rpc, const struct err *err);
+/* GRPC_OK; or the status with which a call fails whose run as a whole came to nothing, and why. */
+enum grpc_status rpc_run_verdict(const struct ops_run *run, struct err *why);
+/* For ops_run_how.answer. */
+void rpc_keep_answer(struct run *run, struct buf *out);
 /* rpc_stream.c */
 int rpc_start_stream(struct rpc *rpc);
 void rpc_answer_stream(struct rpc *rpc);
@@ -219,6 +263,7 @@ int rpc_start_reconcile(struct rpc *rpc);
 void rpc_answer_reconcile(struct rpc *rpc);
 /* rpc_watch.c */
 int rpc_start_watch(struct rpc *rpc);
+int rpc_start_watch_all(struct rpc *rpc);
 void rpc_answer_watch(struct rpc *rpc);
 /* rpc_health.c */
 void rpc_answer_check(struct rpc *rpc);

@@ -125,8 +125,9 @@ void rpc_answer_doubt(struct rpc *rpc)
 {
     const struct doubt *doubt = &rpc->out.doubt.doubt;
     const struct backend_decision *decision = &doubt->decision;
-    Migration__ResolveMigrationResponse answer = MIGRATION__RESOLVE_MIGRATION_RESPONSE__INIT;
+    Migration__ResolveMigrationResponse answer;
 
+    migration__resolve_migration_response__init(&answer);
     answer.migration_id = rpc_text(decision->migration->id);
     answer.schema = rpc_text(decision->schema);
     answer.direction = rpc_text(decision->undo ? "down" : "up");
@@ -134,6 +135,7 @@ void rpc_answer_doubt(struct rpc *rpc)
     answer.statements = (int32_t)decision->statements;
     answer.complete = decision->complete;
     answer.message = rpc_text(doubt->message);
+    answer.as = rpc_text(decision->applied ? "applied" : "not_applied");
     rpc_answer(rpc, &answer.base);
 }
 
@@ -145,23 +147,37 @@ enum {
 
 static void put_check(const char *name, const char *status, struct buf *out)
 {
-    Migration__HealthResponse__ChecksEntry check = MIGRATION__HEALTH_RESPONSE__CHECKS_ENTRY__INIT;
+    Migration__HealthResponse__ChecksEntry check;
 
+    migration__health_response__checks_entry__init(&check);
     check.key = rpc_text(name);
     check.value = rpc_text(status);
     rpc_put_message(out, 2, &check.base);
+}
+
+static void put_target(const struct api_target *target, struct buf *out)
+{
+    Migration__TargetHealth item;
+    char name[HEALTH_NAME_MAX], contact[RPC_TIME_SIZE];
+
+    migration__target_health__init(&item);
+    snprintf(name, sizeof(name), "target %s", target->connection);
+    put_check(name, target->status, out);
+    item.connection = rpc_text(target->connection);
+    item.backend = rpc_text(target->backend);
+    item.status = rpc_text(target->status);
+    item.last_contact = rpc_time(target->contact_us, contact);
+    rpc_put_message(out, 3, &item.base);
 }
 
 static bool more_of_health(struct rpc *rpc, struct buf *out)
 {
     const struct api_hooks *hooks = &rpc->api->ops.hooks;
     const char *reason = ops_health(&rpc->api->ops);
-    char name[HEALTH_NAME_MAX];
     struct api_target target;
 
     if (hooks->target != NULL && hooks->target(hooks->arg, rpc->at++, &target)) {
-        snprintf(name, sizeof(name), "target %s", target.connection);
-        put_check(name, target.status, out);
+        put_target(&target, out);
         return true;
     }
     rpc_put_string(out, 1, reason == NULL ? "healthy" : "unhealthy");

@@ -9,31 +9,16 @@ int rpc_start_plan(struct rpc *rpc)
     return rpc_start_up_as(rpc, true);
 }
 
-static const char *plan_action(const struct run_item *item)
-{
-    switch (item->kind) {
-    case RUN_ITEM_APPLIED:
-    case RUN_ITEM_DRY_RUN:
-        return "run";
-    case RUN_ITEM_SKIPPED:
-    case RUN_ITEM_NOT_APPLIED:
-        return "skip";
-    case RUN_ITEM_FAILED:
-        return "refuse";
-    case RUN_ITEM_NOT_RUN:
-        return "not_run";
-    }
-    return "unknown";
-}
-
 static void put_step(const struct run_item *from, struct buf *out)
 {
-    Migration__PlanStep step = MIGRATION__PLAN_STEP__INIT;
+    Migration__PlanStep step;
 
+    migration__plan_step__init(&step);
     step.migration_id = rpc_text(from->migration->id);
     step.schema = rpc_text(from->schema);
-    step.action = rpc_text(plan_action(from));
+    step.action = rpc_text(ops_run_item_action(from));
     step.dependency = from->dependency;
+    step.applied = from->kind == RUN_ITEM_SKIPPED;
     step.reason = rpc_text(from->reason);
     step.error = rpc_text(from->err != NULL ? err_text(from->err) : "");
     rpc_put_message(out, 3, &step.base);
@@ -78,17 +63,26 @@ static bool more_of_plan(struct rpc *rpc, struct buf *out)
         rpc_put_string(out, 2, buf_str(&rpc->line));
     if (rpc->line.rc != 0)
         out->rc = rpc->line.rc;
-    return next != OPS_NEXT_END;
+    if (next != OPS_NEXT_END)
+        return true;
+    rpc_put_int(out, 3, (int64_t)rpc->out.run.applied);
+    rpc_put_int(out, 4, (int64_t)rpc->out.run.skipped);
+    return false;
 }
 
 void rpc_answer_plan(struct rpc *rpc)
 {
     const struct ops_run *run = &rpc->out.run;
+    enum grpc_status status;
+    struct err why;
 
-    if (run->run == NULL)
+    if (run->run == NULL) {
         rpc_fail(rpc, GRPC_NOT_FOUND, run->lone_error != NULL ? run->lone_error : "not found");
-    else if (run->failure.code != 0)
-        rpc_fail_run(rpc, &run->failure);
+        return;
+    }
+    status = rpc_run_verdict(run, &why);
+    if (status != GRPC_OK)
+        rpc_fail(rpc, status, err_text(&why));
     else
         rpc_pump(rpc, more_of_plan);
 }
@@ -103,19 +97,18 @@ static void release_tenants(struct rpc *rpc)
 int rpc_start_tenants(struct rpc *rpc)
 {
     const Migration__ListTenantsRequest *asked = (const void *)rpc->request;
-    const struct ops_fleet_request request = {
+    struct ops_fleet_request request = {
         .connection = asked->connection,
         .version = "",
         .schema = "",
         .cursor = asked->after_schema,
-        .limit = asked->limit > 0 ? (size_t)asked->limit : OPS_TENANTS_DEFAULT,
         .grant = rpc->grant,
     };
-    int rc;
+    int rc =
+        rpc_read_limit(rpc, asked->limit, OPS_TENANTS_MAX, OPS_TENANTS_DEFAULT, &request.limit);
 
-    if (asked->limit < 0 || asked->limit > OPS_TENANTS_MAX)
-        return op_refuse(&rpc->op, ERR_INVALID, "field \"limit\" must be from 0 to %d",
-                         OPS_TENANTS_MAX);
+    if (rc != 0)
+        return rc;
     rc = ops_tenants_start(&rpc->api->ops, &rpc->op, &request, &rpc->out.tenants);
     if (rc == 0)
         rpc->release = release_tenants;
@@ -125,8 +118,9 @@ int rpc_start_tenants(struct rpc *rpc)
 static void put_tenant(const struct ops_fleet *fleet, const struct store_tenant *from,
                        struct buf *out)
 {
-    Migration__Tenant item = MIGRATION__TENANT__INIT;
+    Migration__Tenant item;
 
+    migration__tenant__init(&item);
     item.schema = rpc_text(from->schema);
     item.version = rpc_text(from->version);
     item.pending = (int64_t)fleet->expected - from->counted;
@@ -136,8 +130,9 @@ static void put_tenant(const struct ops_fleet *fleet, const struct store_tenant 
 
 static void put_fleet(const struct ops_fleet *fleet, struct buf *out)
 {
-    Migration__VersionCount item = MIGRATION__VERSION_COUNT__INIT;
+    Migration__VersionCount item;
 
+    migration__version_count__init(&item);
     rpc_put_string(out, 1, fleet->latest);
     rpc_put_int(out, 2, (int64_t)fleet->expected);
     rpc_put_int(out, 3, (int64_t)fleet->schemas);
@@ -211,6 +206,9 @@ static bool all_of_gate(struct rpc *rpc, struct buf *out)
         put_tenant(fleet, fleet->page[i], out);
     for (size_t i = 0; i < gate->missing_count; i++)
         rpc_put_string(out, 8, gate->missing[i]->id);
+    rpc_put_int(out, 9, (int64_t)(fleet->schemas - fleet->laggards));
+    rpc_put_int(out, 10, (int64_t)gate->fixed);
+    rpc_put_int(out, 11, (int64_t)gate->fixed_missing);
     return false;
 }
 
@@ -240,9 +238,10 @@ int rpc_start_reconcile(struct rpc *rpc)
 static bool more_of_reconcile(struct rpc *rpc, struct buf *out)
 {
     const struct reconcile *reconcile = rpc->out.reconcile.reconcile;
-    Migration__ReconciledTarget item = MIGRATION__RECONCILED_TARGET__INIT;
+    Migration__ReconciledTarget item;
     const struct reconcile_target *target;
 
+    migration__reconciled_target__init(&item);
     if (rpc->at == reconcile->count)
         return false;
     target = &reconcile->targets[rpc->at++];

@@ -7,6 +7,7 @@
 
 enum {
     HEALTH_LOOK_MS = 250, /* between looks at what was found out anyhow */
+    HEALTH_TURN = 1000,   /* clients that are told at once */
 };
 
 enum health_status {
@@ -26,11 +27,11 @@ static bool health_knows(const char *service)
 }
 
 /* Whether to send calls here: not while stopping, not without the state database. */
-static enum health_status health_now(const struct rpc *rpc)
+static enum health_status health_now(const struct api *api)
 {
     struct err err;
 
-    return ops_check(&rpc->api->ops, true, &err) == 0 && ops_health(&rpc->api->ops) == NULL
+    return ops_check(&api->ops, true, &err) == 0 && ops_health(&api->ops) == NULL
                ? HEALTH_SERVING
                : HEALTH_NOT_SERVING;
 }
@@ -42,62 +43,89 @@ static const char *health_service(const struct rpc *rpc)
 
 void rpc_answer_check(struct rpc *rpc)
 {
-    Grpc__Health__V1__HealthCheckResponse answer = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse answer;
 
+    grpc__health__v1__health_check_response__init(&answer);
     if (!health_knows(health_service(rpc))) {
         rpc_fail(rpc, GRPC_NOT_FOUND, "unknown service");
         return;
     }
-    answer.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)health_now(rpc);
+    answer.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)health_now(rpc->api);
     rpc_answer(rpc, &answer.base);
 }
 
 /* --- watch --- */
 
-static struct sched *health_sched(const struct rpc *rpc)
+/* One look for all of them, of whom there may be as many as there are calls. */
+
+static struct sched *health_sched(const struct api *api)
 {
-    return loop_sched(rpc->api->config.loop);
+    return loop_sched(api->config.loop);
 }
 
 static void health_send(struct rpc *rpc, enum health_status status)
 {
-    Grpc__Health__V1__HealthCheckResponse message = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse message;
 
+    grpc__health__v1__health_check_response__init(&message);
     message.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)status;
-    rpc->stage = (int)status;
     buf_truncate(&rpc->buf, 0);
-    if (rpc_put(&rpc->buf, &message.base) == 0)
-        grpc_send(rpc->call, buf_str(&rpc->buf), rpc->buf.len);
+    if (rpc_put(&rpc->buf, &message.base) == 0 &&
+        grpc_send(rpc->call, buf_str(&rpc->buf), rpc->buf.len) >= 0)
+        rpc->stage = (int)status; /* else once more at the next look */
 }
 
 static void health_on_timer(struct timer *timer)
 {
-    struct rpc *rpc = container_of(timer, struct rpc, timer);
-    enum health_status status = health_now(rpc);
+    struct api *api = container_of(timer, struct api, health.timer);
+    enum health_status status = health_now(api);
+    size_t told = 0;
 
-    if ((int)status != rpc->stage)
-        health_send(rpc, status);
-    sched_start_timer(health_sched(rpc), timer, HEALTH_LOOK_MS);
+    list_foreach(node, &api->health.readers) {
+        struct rpc *rpc = container_of(node, struct rpc, link);
+
+        if (told == HEALTH_TURN)
+            break;
+        if (rpc->stage != (int)status) {
+            health_send(rpc, status);
+            told++;
+        }
+    }
+    sched_start_timer(health_sched(api), timer, told == HEALTH_TURN ? 1 : HEALTH_LOOK_MS);
 }
 
 static void health_release(struct rpc *rpc)
 {
-    sched_stop_timer(health_sched(rpc), &rpc->timer);
+    struct health_watch *watch = &rpc->api->health;
+
+    list_remove(&rpc->link);
+    if (list_is_empty(&watch->readers))
+        sched_stop_timer(health_sched(rpc->api), &watch->timer);
+}
+
+static void health_join(struct rpc *rpc)
+{
+    struct health_watch *watch = &rpc->api->health;
+
+    if (list_is_empty(&watch->readers)) {
+        watch->timer.fire = health_on_timer;
+        sched_start_timer(health_sched(rpc->api), &watch->timer, HEALTH_LOOK_MS);
+    }
+    list_push_back(&watch->readers, &rpc->link);
+    rpc->release = health_release;
 }
 
 static void health_on_gone(struct grpc_call *call)
 {
     struct rpc *rpc = grpc_data(call);
 
-    if (health_now(rpc) != HEALTH_SERVING)
+    if (health_now(rpc->api) != HEALTH_SERVING)
         health_send(rpc, HEALTH_NOT_SERVING);
     rpc_end(rpc, GRPC_UNAVAILABLE, "the server is stopping");
 }
 
 void rpc_answer_health_watch(struct rpc *rpc)
 {
-    rpc->release = health_release;
-    rpc->timer.fire = health_on_timer;
     grpc_set_data(rpc->call, rpc);
     grpc_set_endless(rpc->call);
     grpc_on_gone(rpc->call, health_on_gone);
@@ -105,6 +133,6 @@ void rpc_answer_health_watch(struct rpc *rpc)
         health_send(rpc, HEALTH_UNKNOWN);
         return;
     }
-    health_send(rpc, health_now(rpc));
-    sched_start_timer(health_sched(rpc), &rpc->timer, HEALTH_LOOK_MS);
+    health_join(rpc);
+    health_send(rpc, health_now(rpc->api));
 }

@@ -184,6 +184,15 @@ int rpc_put_int(struct buf *out, unsigned field, int64_t value)
     return out->rc;
 }
 
+int rpc_put_some_of(struct buf *out, unsigned field, const struct buf *text)
+{
+    if (text->len > 0)
+        rpc_put_bytes(out, field, text->data, text->len);
+    if (text->rc != 0)
+        out->rc = text->rc;
+    return out->rc;
+}
+
 char *rpc_time(int64_t wall_us, char out[RPC_TIME_SIZE])
 {
     out[0] = '\0';

@@ -1,3 +1,4 @@
+#include "api/pages.h"
 #include "api/rpc.h"
 
 /* What is known of migrations. */
@@ -10,7 +11,7 @@ static void release_list(struct rpc *rpc)
 int rpc_start_list(struct rpc *rpc)
 {
     const Migration__ListMigrationsRequest *asked = (const void *)rpc->request;
-    const struct ops_list_filter filter = {
+    struct ops_list_filter filter = {
         .schema = asked->schema,
         .table = asked->table,
         .connection = asked->connection,
@@ -20,8 +21,14 @@ int rpc_start_list(struct rpc *rpc)
         .after = "",
         .grant = rpc->grant,
     };
-    int rc = ops_list_start(&rpc->api->ops, &rpc->op, &filter, &rpc->out.list);
+    int rc = rpc_read_limit(rpc, asked->limit, OPS_LIMIT_MAX, 0, &filter.limit);
 
+    if (rc != 0)
+        return rc;
+    rc = page_read_list(asked->cursor, grpc_arena(rpc->call), &filter);
+    if (rc != 0)
+        return rpc_refuse_cursor(rpc, "cursor", rc);
+    rc = ops_list_start(&rpc->api->ops, &rpc->op, &filter, &rpc->out.list);
     if (rc == 0)
         rpc->release = release_list;
     return rc;
@@ -35,9 +42,10 @@ static char **tags_of(const struct migration *migration)
 static void put_item(const struct ops_list_item *from, struct buf *out)
 {
     const struct migration *migration = from->migration;
-    Migration__MigrationListItem item = MIGRATION__MIGRATION_LIST_ITEM__INIT;
+    Migration__MigrationListItem item;
     char applied_at[RPC_TIME_SIZE];
 
+    migration__migration_list_item__init(&item);
     item.migration_id = rpc_text(migration->id);
     item.schema = rpc_text(migration->schema);
     item.table = rpc_text(migration->table);
@@ -57,14 +65,20 @@ static void put_item(const struct ops_list_item *from, struct buf *out)
 
 static bool more_of_list(struct rpc *rpc, struct buf *out)
 {
+    struct ops_list *list = &rpc->out.list;
     struct ops_list_item item;
-    enum ops_next next = ops_list_next(&rpc->out.list, &item);
+    enum ops_next next = ops_list_next(list, &item);
 
     if (next == OPS_NEXT_ITEM)
         put_item(&item, out);
-    if (next == OPS_NEXT_END)
-        rpc_put_int(out, 2, (int64_t)rpc->out.list.total);
-    return next != OPS_NEXT_END;
+    if (next != OPS_NEXT_END)
+        return true;
+    rpc_put_int(out, 2, (int64_t)list->total);
+    if (list->last != NULL) {
+        page_put_list(list, &rpc->line);
+        rpc_put_some_of(out, 3, &rpc->line);
+    }
+    return false;
 }
 
 void rpc_answer_list(struct rpc *rpc)
@@ -98,10 +112,11 @@ int rpc_start_state(struct rpc *rpc)
 void rpc_answer_status(struct rpc *rpc)
 {
     const Migration__GetMigrationRequest *asked = (const void *)rpc->request;
-    Migration__MigrationStatusResponse answer = MIGRATION__MIGRATION_STATUS_RESPONSE__INIT;
+    Migration__MigrationStatusResponse answer;
     char applied_at[RPC_TIME_SIZE];
     struct ops_status status;
 
+    migration__migration_status_response__init(&answer);
     ops_lookup_status(&rpc->out.lookup, &status);
     answer.migration_id = asked->migration_id;
     answer.status = rpc_text(status.status);
@@ -113,9 +128,10 @@ void rpc_answer_status(struct rpc *rpc)
 
 void rpc_answer_applied(struct rpc *rpc)
 {
-    Migration__IsMigrationAppliedResponse answer = MIGRATION__IS_MIGRATION_APPLIED_RESPONSE__INIT;
+    Migration__IsMigrationAppliedResponse answer;
     struct ops_status status;
 
+    migration__is_migration_applied_response__init(&answer);
     ops_lookup_status(&rpc->out.lookup, &status);
     answer.applied = status.applied;
     rpc_answer(rpc, &answer.base);
@@ -153,9 +169,10 @@ static void fill_known(Migration__MigrationDetailResponse *answer,
 static bool more_of_dependencies(struct rpc *rpc, struct buf *out)
 {
     const struct migration *migration = rpc->out.lookup.resolve.migration;
-    Migration__DependencyResponse item = MIGRATION__DEPENDENCY_RESPONSE__INIT;
+    Migration__DependencyResponse item;
     const struct dependency *from;
 
+    migration__dependency_response__init(&item);
     if (migration == NULL || rpc->at == migration->dependency_count)
         return false;
     from = &migration->dependencies[rpc->at++];
@@ -176,9 +193,10 @@ static bool more_of_dependencies(struct rpc *rpc, struct buf *out)
 void rpc_answer_detail(struct rpc *rpc)
 {
     const struct ops_resolve *resolve = &rpc->out.lookup.resolve;
-    Migration__MigrationDetailResponse answer = MIGRATION__MIGRATION_DETAIL_RESPONSE__INIT;
+    Migration__MigrationDetailResponse answer;
     struct ops_status status;
 
+    migration__migration_detail_response__init(&answer);
     if (!resolve->found) {
         rpc_fail(rpc, GRPC_NOT_FOUND, "migration not found");
         return;

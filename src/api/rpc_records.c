@@ -1,11 +1,7 @@
+#include "api/pages.h"
 #include "api/rpc.h"
 
 /* Rows of what ran: history, executions, skips. */
-
-enum {
-    RECORDS_SKIPPED_DEFAULT = 5,
-    RECORDS_RECENT_DEFAULT = 10,
-};
 
 static void release_lookup(struct rpc *rpc)
 {
@@ -13,19 +9,22 @@ static void release_lookup(struct rpc *rpc)
 }
 
 static int rows_start(struct rpc *rpc, enum ops_lookup_kind kind, const char *id, int32_t limit,
-                      size_t otherwise)
+                      size_t otherwise, const char *cursor)
 {
-    const struct ops_lookup_request request = {
+    struct ops_lookup_request request = {
         .kind = kind,
         .id = id[0] != '\0' ? id : NULL,
-        .limit = limit > 0 ? (size_t)limit : otherwise,
+        .paged = limit > 0 || cursor[0] != '\0',
         .grant = rpc->grant,
     };
-    int rc;
+    int rc = rpc_read_limit(rpc, limit, OPS_LIMIT_MAX, otherwise, &request.limit);
 
-    if (limit < 0 || limit > OPS_LIMIT_MAX)
-        return op_refuse(&rpc->op, ERR_INVALID, "field \"limit\" must be from 0 to %d",
-                         OPS_LIMIT_MAX);
+    if (rc != 0)
+        return rc;
+    if (cursor[0] != '\0')
+        rc = page_read_rows(cursor, grpc_arena(rpc->call), &request);
+    if (rc != 0)
+        return rpc_refuse_cursor(rpc, "cursor", rc);
     rc = ops_lookup_start(&rpc->api->ops, &rpc->op, &request, &rpc->out.lookup);
     if (rc == 0)
         rpc->release = release_lookup;
@@ -38,15 +37,17 @@ int rpc_start_history(struct rpc *rpc)
 
     if (asked->migration_id[0] == '\0')
         return op_refuse(&rpc->op, ERR_INVALID, "migration_id is required");
-    return rows_start(rpc, OPS_LOOKUP_HISTORY, asked->migration_id, 0, OPS_HISTORY_DEFAULT);
+    return rows_start(rpc, OPS_LOOKUP_HISTORY, asked->migration_id, asked->limit,
+                      OPS_HISTORY_DEFAULT, asked->cursor);
 }
 
 int rpc_start_executions(struct rpc *rpc)
 {
     const Migration__ListExecutionsRequest *asked = (const void *)rpc->request;
-    size_t all = asked->migration_id[0] != '\0' ? OPS_ROWS_MAX : RECORDS_RECENT_DEFAULT;
+    size_t all = asked->migration_id[0] != '\0' ? OPS_ROWS_MAX : OPS_RECENT_DEFAULT;
 
-    return rows_start(rpc, OPS_LOOKUP_EXECUTIONS, asked->migration_id, asked->limit, all);
+    return rows_start(rpc, OPS_LOOKUP_EXECUTIONS, asked->migration_id, asked->limit, all,
+                      asked->cursor);
 }
 
 int rpc_start_skipped(struct rpc *rpc)
@@ -54,7 +55,7 @@ int rpc_start_skipped(struct rpc *rpc)
     const Migration__ListSkippedRequest *asked = (const void *)rpc->request;
 
     return rows_start(rpc, OPS_LOOKUP_SKIPPED, asked->migration_id, asked->limit,
-                      RECORDS_SKIPPED_DEFAULT);
+                      OPS_SKIPPED_DEFAULT, asked->cursor);
 }
 
 static void put_id_once(struct rpc *rpc, struct buf *out)
@@ -63,11 +64,22 @@ static void put_id_once(struct rpc *rpc, struct buf *out)
         rpc_put_string(out, 1, rpc->out.lookup.request.id);
 }
 
+/* Whether there may be more; behind the last row the cursor is written. */
+static bool rows_go_on(struct rpc *rpc, enum ops_next next, struct buf *out)
+{
+    if (next != OPS_NEXT_END)
+        return true;
+    page_put_rows(&rpc->out.lookup, &rpc->line);
+    rpc_put_some_of(out, 3, &rpc->line);
+    return false;
+}
+
 static void put_history(struct rpc *rpc, const struct store_event_row *row, struct buf *out)
 {
-    Migration__MigrationHistoryItem item = MIGRATION__MIGRATION_HISTORY_ITEM__INIT;
+    Migration__MigrationHistoryItem item;
     char at[RPC_TIME_SIZE];
 
+    migration__migration_history_item__init(&item);
     item.migration_id = rpc_text(row->migration_id);
     item.schema = rpc_text(row->schema);
     item.table = rpc_text(ops_lookup_table(&rpc->out.lookup, row->migration_id));
@@ -85,9 +97,10 @@ static void put_history(struct rpc *rpc, const struct store_event_row *row, stru
 
 static void put_skipped(const struct store_event_row *row, struct buf *out)
 {
-    Migration__SkippedItem item = MIGRATION__SKIPPED_ITEM__INIT;
-    char at[RPC_TIME_SIZE];
+    Migration__SkippedItem item;
+    char at[RPC_TIME_SIZE], created[RPC_TIME_SIZE];
 
+    migration__skipped_item__init(&item);
     item.id = row->id;
     item.migration_id = rpc_text(row->migration_id);
     item.schema = rpc_text(row->schema);
@@ -98,14 +111,16 @@ static void put_skipped(const struct store_event_row *row, struct buf *out)
     item.execution_method = rpc_text(row->execution_method);
     item.execution_context = rpc_text(row->execution_context);
     item.skipped_at = rpc_time(row->at_us, at);
+    item.created_at = rpc_time(row->created_at_us, created);
     rpc_put_message(out, 2, &item.base);
 }
 
 static void put_execution(const struct store_execution *row, struct buf *out)
 {
-    Migration__ExecutionItem item = MIGRATION__EXECUTION_ITEM__INIT;
+    Migration__ExecutionItem item;
     char applied[RPC_TIME_SIZE], created[RPC_TIME_SIZE], updated[RPC_TIME_SIZE];
 
+    migration__execution_item__init(&item);
     item.id = ops_execution_id(row);
     item.migration_id = rpc_text(row->migration_id);
     item.schema = rpc_text(row->schema);
@@ -128,7 +143,7 @@ static bool more_of_history(struct rpc *rpc, struct buf *out)
     put_id_once(rpc, out);
     if (next == OPS_NEXT_ITEM)
         put_history(rpc, row, out);
-    return next != OPS_NEXT_END;
+    return rows_go_on(rpc, next, out);
 }
 
 static bool more_of_skipped(struct rpc *rpc, struct buf *out)
@@ -139,7 +154,7 @@ static bool more_of_skipped(struct rpc *rpc, struct buf *out)
     put_id_once(rpc, out);
     if (next == OPS_NEXT_ITEM)
         put_skipped(row, out);
-    return next != OPS_NEXT_END;
+    return rows_go_on(rpc, next, out);
 }
 
 static bool more_of_executions(struct rpc *rpc, struct buf *out)
@@ -150,7 +165,7 @@ static bool more_of_executions(struct rpc *rpc, struct buf *out)
     put_id_once(rpc, out);
     if (next == OPS_NEXT_ITEM)
         put_execution(row, out);
-    return next != OPS_NEXT_END;
+    return rows_go_on(rpc, next, out);
 }
 
 void rpc_answer_history(struct rpc *rpc)

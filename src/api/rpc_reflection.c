@@ -110,9 +110,10 @@ static bool find_file(bool (*is_it)(struct wire file, const char *text), const c
 static void reflection_send(struct grpc_call *call, struct err *failure,
                             Grpc__Reflection__V1__ServerReflectionResponse *answer)
 {
-    Grpc__Reflection__V1__ErrorResponse refusal = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
+    Grpc__Reflection__V1__ErrorResponse refusal;
     struct buf out;
 
+    grpc__reflection__v1__error_response__init(&refusal);
     if (failure->code != 0) {
         refusal.error_code = (int32_t)rpc_status(failure);
         refusal.error_message = rpc_text(err_text(failure));
@@ -131,11 +132,11 @@ static void reflection_send_file(struct grpc_call *call,
                                  bool (*is_it)(struct wire file, const char *text),
                                  const char *text)
 {
-    Grpc__Reflection__V1__FileDescriptorResponse file =
-        GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
+    Grpc__Reflection__V1__FileDescriptorResponse file;
     ProtobufCBinaryData data;
     struct err failure = {0};
 
+    grpc__reflection__v1__file_descriptor_response__init(&file);
     if (!find_file(is_it, text, &data))
         err_set(&failure, ERR_NOT_FOUND, "not found: %.200s", text);
     file.n_file_descriptor_proto = 1;
@@ -149,15 +150,14 @@ static void reflection_send_file(struct grpc_call *call,
 static void reflection_send_services(struct grpc_call *call,
                                      Grpc__Reflection__V1__ServerReflectionResponse *answer)
 {
-    Grpc__Reflection__V1__ListServiceResponse list =
-        GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
+    Grpc__Reflection__V1__ListServiceResponse list;
     Grpc__Reflection__V1__ServiceResponse services[SERVICES];
     Grpc__Reflection__V1__ServiceResponse *pointers[SERVICES];
     struct err none = {0};
 
+    grpc__reflection__v1__list_service_response__init(&list);
     for (size_t i = 0; i < SERVICES; i++) {
-        services[i] =
-            (Grpc__Reflection__V1__ServiceResponse)GRPC__REFLECTION__V1__SERVICE_RESPONSE__INIT;
+        grpc__reflection__v1__service_response__init(&services[i]);
         services[i].name = rpc_text(rpc_services[i]);
         pointers[i] = &services[i];
     }
@@ -182,10 +182,10 @@ static void reflection_refuse_extension(struct grpc_call *call,
 static void reflection_answer(struct grpc_call *call,
                               Grpc__Reflection__V1__ServerReflectionRequest *asked)
 {
-    Grpc__Reflection__V1__ServerReflectionResponse answer =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
+    Grpc__Reflection__V1__ServerReflectionResponse answer;
     struct err failure;
 
+    grpc__reflection__v1__server_reflection_response__init(&answer);
     answer.valid_host = asked->host;
     answer.original_request = asked;
     switch (asked->message_request_case) {

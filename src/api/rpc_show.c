@@ -1,9 +1,8 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "api/cursor.h"
 #include "api/rpc.h"
 
 /* Whole runs: list, one of them, cancel. */
@@ -15,30 +14,25 @@ int rpc_check_run_id(struct rpc *rpc, const char *id)
     return op_refuse(&rpc->op, ERR_NOT_FOUND, "run not found: %.60s", id);
 }
 
-static int read_limit(struct rpc *rpc, int32_t limit, size_t *out)
-{
-    if (limit < 0 || limit > OPS_RUNS_MAX)
-        return op_refuse(&rpc->op, ERR_INVALID, "field \"limit\" must be from 0 to %d",
-                         OPS_RUNS_MAX);
-    *out = limit > 0 ? (size_t)limit : OPS_RUNS_DEFAULT;
-    return 0;
-}
-
 /* What is summed up over schemas is left out for those who do not see all of them. */
 static void put_summary(const struct rpc *rpc, const struct store_run *row, struct buf *out)
 {
-    Migration__RunSummary item = MIGRATION__RUN_SUMMARY__INIT;
+    Migration__RunSummary item;
     char started[RPC_TIME_SIZE], ended[RPC_TIME_SIZE];
 
+    migration__run_summary__init(&item);
     item.run_id = rpc_text(row->id);
     item.kind = rpc_text(row->kind);
     item.connection = rpc_text(row->connection);
     item.executed_by = rpc_text(row->executed_by);
     item.execution_method = rpc_text(row->execution_method);
     item.retry_of = rpc_text(row->retry_of);
+    item.server_id = rpc_text(row->server_id);
     item.status = rpc_text(store_run_status_name(row->status));
     item.started_at = rpc_time(row->started_at_us, started);
     item.ended_at = rpc_time(row->ended_at_us, ended);
+    if (row->ended_at_us != 0)
+        item.duration_ms = (row->ended_at_us - row->started_at_us) / 1000;
     if (!grant_is_partial(rpc->grant)) {
         item.error = rpc_text(row->error);
         item.lanes = row->counts.lanes;
@@ -68,10 +62,10 @@ int rpc_start_run_list(struct rpc *rpc)
         .before_id = asked->cursor,
     };
     size_t limit;
-    int rc = read_limit(rpc, asked->limit, &limit);
+    int rc = rpc_read_limit(rpc, asked->limit, OPS_RUNS_MAX, OPS_RUNS_DEFAULT, &limit);
 
     if (rc == 0 && asked->cursor[0] != '\0' && !ops_runs_is_id(asked->cursor))
-        rc = op_refuse(&rpc->op, ERR_INVALID, "field \"cursor\" is no next_cursor of this list");
+        rc = rpc_refuse_cursor(rpc, "cursor", ERR_INVALID);
     if (rc != 0)
         return rc;
     rc = ops_runs_start(&rpc->api->ops, &rpc->op, &filter, rpc->grant, limit, &rpc->out.runs);
@@ -108,15 +102,9 @@ static void release_show(struct rpc *rpc)
 /* A number that an answer gave as cursor; -1, the start, if there is none. */
 static int read_cursor(struct rpc *rpc, const char *name, const char *text, int64_t *out)
 {
-    char *end;
-
     *out = -1;
-    if (text[0] == '\0')
-        return 0;
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    if (*end != '\0' || errno != 0 || text[strspn(text, "0123456789")] != '\0')
-        return op_refuse(&rpc->op, ERR_INVALID, "field \"%s\" is no cursor of an answer", name);
+    if (text[0] != '\0' && cursor_read_number(text, INT64_MAX, out) != 0)
+        return rpc_refuse_cursor(rpc, name, ERR_INVALID);
     return 0;
 }
 
@@ -127,7 +115,7 @@ int rpc_start_show(struct rpc *rpc)
     int rc = rpc_check_run_id(rpc, asked->run_id);
 
     if (rc == 0)
-        rc = read_limit(rpc, asked->limit, &request.limit);
+        rc = rpc_read_limit(rpc, asked->limit, OPS_RUNS_MAX, OPS_RUNS_DEFAULT, &request.limit);
     if (rc == 0)
         rc = read_cursor(rpc, "lanes_cursor", asked->lanes_cursor, &request.lanes_after);
     if (rc == 0)
@@ -140,25 +128,20 @@ int rpc_start_show(struct rpc *rpc)
     return rc;
 }
 
-static const char *lane_status(const struct ops_show_lane *lane)
-{
-    if (lane->active)
-        return "running";
-    return lane->row.failed ? "failed" : "succeeded";
-}
-
 static void put_lane(const struct rpc *rpc, const struct ops_show_lane *from, struct buf *out)
 {
     const struct store_run_lane *row = &from->row;
-    Migration__RunLane item = MIGRATION__RUN_LANE__INIT;
+    Migration__RunLane item;
 
+    migration__run_lane__init(&item);
     item.number = row->number;
     item.schema = rpc_text(row->schema);
-    item.status = rpc_text(lane_status(from));
+    item.status = rpc_text(ops_show_lane_status(from));
     item.duration_ms = row->duration_ms;
     item.current_migration_id = rpc_text(from->migration_id);
     item.current_state = rpc_text(from->waits_for);
-    if (row->schema[0] != '\0' || !grant_is_partial(rpc->grant)) {
+    item.current_schema = rpc_text(from->migration_schema);
+    if (ops_show_has_sums(rpc->grant, from)) {
         item.error = rpc_text(row->error);
         item.applied = row->applied;
         item.skipped = row->skipped;
@@ -170,9 +153,10 @@ static void put_lane(const struct rpc *rpc, const struct ops_show_lane *from, st
 
 static void put_step(const struct store_run_step *from, struct buf *out)
 {
-    Migration__RunStep item = MIGRATION__RUN_STEP__INIT;
+    Migration__RunStep item;
     char started[RPC_TIME_SIZE], ended[RPC_TIME_SIZE];
 
+    migration__run_step__init(&item);
     item.migration_id = rpc_text(from->migration_id);
     item.schema = rpc_text(from->schema);
     item.version = rpc_text(from->version);
@@ -195,6 +179,17 @@ static void put_number(struct buf *out, unsigned field, int64_t number)
     rpc_put_string(out, field, text);
 }
 
+static void put_show_end(const struct rpc *rpc, const struct ops_show *show, struct buf *out)
+{
+    if (show->more_lanes)
+        put_number(out, 4, show->lanes[show->lane_count - 1].row.number);
+    if (show->more_steps)
+        put_number(out, 5, show->steps[show->step_count - 1].id);
+    if (!grant_is_partial(rpc->grant))
+        rpc_put_string(out, 6, show->run.request);
+    rpc_put_string(out, 7, show->run.execution_context);
+}
+
 static bool more_of_show(struct rpc *rpc, struct buf *out)
 {
     const struct ops_show *show = &rpc->out.show;
@@ -209,10 +204,7 @@ static bool more_of_show(struct rpc *rpc, struct buf *out)
         if (grant_sees(rpc->grant, show->steps[at].connection, show->steps[at].schema))
             put_step(&show->steps[at], out);
     } else {
-        if (show->more_lanes)
-            put_number(out, 4, show->lanes[show->lane_count - 1].row.number);
-        if (show->more_steps)
-            put_number(out, 5, show->steps[show->step_count - 1].id);
+        put_show_end(rpc, show, out);
         return false;
     }
     return true;
@@ -248,8 +240,9 @@ int rpc_start_cancel(struct rpc *rpc)
 
 void rpc_answer_cancel(struct rpc *rpc)
 {
-    Migration__CancelRunResponse answer = MIGRATION__CANCEL_RUN_RESPONSE__INIT;
+    Migration__CancelRunResponse answer;
 
+    migration__cancel_run_response__init(&answer);
     answer.canceling = rpc->out.cancel.canceling;
     answer.status = rpc_text(store_run_status_name(rpc->out.cancel.status));
     rpc_answer(rpc, &answer.base);

@@ -19,6 +19,18 @@ function call(method, request = {}, options = {}) {
   });
 }
 
+// With the metadata in front of the answer.
+function callWith(method, request, extra) {
+  const own = metadata.clone();
+  Object.entries(extra).forEach(([name, value]) => own.set(name, value));
+  return new Promise((resolve, reject) => {
+    let first;
+    client[method](request, own, { deadline: Date.now() + 60000 },
+      (error, answer) => (error ? reject(error) : resolve({ answer, metadata: first.getMap() })))
+      .on('metadata', (got) => { first = got; });
+  });
+}
+
 function stream(method, request) {
   return new Promise((resolve, reject) => {
     const got = [];
@@ -26,6 +38,28 @@ function stream(method, request) {
       .on('data', (message) => got.push(message))
       .on('error', reject)
       .on('end', () => resolve(got));
+  });
+}
+
+// Messages of a stream without an end until one of them is the last that is wanted; `act` makes them come.
+function until(method, request, isLast, act) {
+  return new Promise((resolve, reject) => {
+    const got = [];
+    const reader = client[method](request, metadata);
+    const acting = setInterval(() => act().catch(reject), 200);
+    reader.on('data', (message) => {
+      got.push(message);
+      if (!isLast(message))
+        return;
+      clearInterval(acting);
+      reader.cancel();
+      resolve(got);
+    });
+    reader.on('error', (error) => {
+      clearInterval(acting);
+      if (error.code !== grpc.status.CANCELLED)
+        reject(error);
+    });
   });
 }
 
@@ -42,7 +76,16 @@ out.Health = await call('Health');
 out.dry = await call('Migrate', { connection: 'core', target, dry_run: true });
 out.StreamMigrate = await stream('StreamMigrate', { connection: 'core', target });
 out.Migrate = await call('Migrate', { connection: 'core', target, schema: 'core' });
-out.MigrateUp = await call('MigrateUp', { connection: 'tenants', target: { connection: 'tenants' }, schemas: ['a'] });
+const tenants = { connection: 'tenants', target: { connection: 'tenants' }, schemas: ['a'] };
+out.MigrateUp = await call('MigrateUp', tenants);
+out.key = await callWith('MigrateUp', { ...tenants, schemas: ['k'] }, { 'idempotency-key': 'k' });
+out.again = await callWith('MigrateUp', { ...tenants, schemas: ['k'] }, { 'idempotency-key': 'k' });
+out.WatchEvents = await until('WatchEvents', {}, (message) => message.event === 'run_ended', () => call('MigrateUp', tenants));
+out.PlanMigrations = await call('PlanMigrations', { ...tenants, schemas: ['a', 'b'] });
+out.ListTenants = await call('ListTenants', { connection: 'tenants' });
+out.CheckGate = await call('CheckGate', { connection: 'tenants' });
+out.Reconcile = await call('Reconcile');
+out.ResolveMigration = await failure('ResolveMigration', { migration_id: users, schema: 'core', as: 'applied' });
 out.ListMigrations = await call('ListMigrations', { connection: 'core' });
 out.GetMigration = await call('GetMigration', { migration_id: users });
 out.GetMigrationStatus = await call('GetMigrationStatus', { migration_id: users });
@@ -52,6 +95,8 @@ out.ListExecutions = await call('ListExecutions', { migration_id: users });
 out.ListSkipped = await call('ListSkipped', {});
 out.OrderBatch = await call('OrderBatch', { connection: 'core', migration_ids: [users] });
 out.ListRuns = await call('ListRuns', { limit: 1 });
+out.page = await call('ListMigrations', { limit: 1 });
+out.rest = await call('ListMigrations', { cursor: out.page.next_cursor });
 out.GetRun = await call('GetRun', { run_id: out.MigrateUp.run_id });
 out.WatchRun = await stream('WatchRun', { run_id: out.MigrateUp.run_id });
 out.CancelRun = await call('CancelRun', { run_id: out.MigrateUp.run_id });
@@ -65,5 +110,6 @@ out.wrong = await failure('ListMigrations');
 metadata.remove('authorization');
 out.missing = await failure('ListMigrations');
 out.many = (await Promise.all(Array.from({ length: 1000 }, () => call('Health')))).length;
+out.methods = Object.keys(MigrationService.service);
 client.close();
 console.log(JSON.stringify(out));

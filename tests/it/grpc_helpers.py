@@ -9,7 +9,7 @@ import pytest
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "src/api/proto/migration.proto"
 SERVICE = "/migration.MigrationService/"
-STREAMS = {"StreamMigrate", "WatchRun"}
+STREAMS = {"StreamMigrate", "WatchRun", "WatchEvents"}
 
 
 def load_messages(folder, name, text):
@@ -28,10 +28,10 @@ def load_messages(folder, name, text):
 class GrpcClient:
     """client.Migrate(connection="core", ...) is the answer; .call(method, ...) the same with what comes beside it."""
 
-    def __init__(self, bfm, messages, token="unset"):
+    def __init__(self, bfm, messages, token="unset", options=()):
         self.messages = messages
         self.token = bfm.env.get("BFM_API_TOKEN") if token == "unset" else token
-        options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1), *options]
         self.channel = grpc.insecure_channel("127.0.0.1:" + bfm.env["BFM_GRPC_PORT"], options=options)
         self.service = messages.DESCRIPTOR.services_by_name["MigrationService"]
 
@@ -51,6 +51,16 @@ class GrpcClient:
             request, stub = self.stub(method)
             return stub(request(**fields), timeout=timeout, metadata=self.metadata(metadata))
         return call
+
+    def call(self, method, timeout=60, metadata=(), **fields):
+        """The answer, or the list of messages of a stream, and the metadata in front of it."""
+        request, stub = self.stub(method)
+        extra = {"timeout": timeout, "metadata": self.metadata(metadata)}
+        if method in STREAMS:
+            stream = stub(request(**fields), **extra)
+            return list(stream), dict(stream.initial_metadata())
+        answer, about = stub.with_call(request(**fields), **extra)
+        return answer, dict(about.initial_metadata())
 
     def fails(self, method, **fields):
         """Code and text of a call that must fail."""

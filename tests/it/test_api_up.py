@@ -302,7 +302,7 @@ def test_waiting_for_another_run_ends(start_bfm, tree, postgres, database, conne
     thread.start()
     slow = "20250104120000_slow_postgresql_core"
     wait_until(lambda: postgres.query(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
-               30, "the first run to wait for the lock")
+               what="the first run to wait for the lock")
     expect(up(bfm.client), 206, errors=[slow + ": migration is already being executed"])
     holder.close()
     thread.join()

@@ -324,7 +324,7 @@ def test_gate(start_bfm, tree, env, postgres, database):
     assert gate(bfm, 200, version=version(2))["ready"] == 2
     body = gate(bfm, 409, version=version(3))
     assert body["missing"] == [step_id(3)] and body["fixed"] == body["fixed_missing"] == 1 and body["ready"] == 2
-    assert body["error"] == "1 of 1 migrations are not applied in the schema they declare", body
+    assert body["error"] == "1 of 1 migration is not applied in the schema declared", body
     # Elsewhere does not count, and does not make a tenant.
     assert up(bfm.client, "tenants", schemas=["elsewhere"], target={"version": version(3)}).status == 200
     assert gate(bfm, 409, version=version(3))["schemas"] == 2
@@ -334,7 +334,7 @@ def test_gate(start_bfm, tree, env, postgres, database):
         "failed": 0, "fixed": 1, "fixed_missing": 0}
     body = gate(bfm, 409)
     assert body["version"] == version(4) and body["laggards"] == [row("b", version(2), 1, 1)] and body["failed"] == 1
-    assert body["error"] == "1 of 2 schemas lack migrations up to version %s (1 failed)" % version(4), body
+    assert body["error"] == "1 of 2 schemas lacks migrations up to version %s (1 failed)" % version(4), body
     assert gate(bfm, 200, schema="a")["schemas"] == 1
     assert gate(bfm, 409, schema="b")["behind"] == 1
     assert gate(bfm, 409, schema="new")["laggards"] == [row("new", "", 3)]
@@ -451,11 +451,13 @@ def test_ten_thousand_schemas_at_a_glance(start_bfm, tree, env, postgres):
     write_steps(tree, 20)
     bfm = start_bfm(env, tree=tree)
     schemas = numbered(FLEET)
+    begun = time.monotonic()
     fill(env, postgres, schemas, 20)
+    limit = max(5, 2 * (time.monotonic() - begun))
     for check in (lambda: tenants(bfm), lambda: gate(bfm, 409)):
         begun = time.monotonic()
         body = check()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < limit
         assert body["schemas"] == FLEET and body["laggards"] == [row(schemas[-1], version(19), 1)], body
     assert len(json.dumps(body)) < 10000
     assert gate(bfm, 200, version=version(19))["ready"] == FLEET

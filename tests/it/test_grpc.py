@@ -176,9 +176,9 @@ def test_cancel_of_a_run_under_way(rpc, core, postgres, database):
 
 
 def test_a_deadline_does_not_end_the_run(rpc, core, postgres, database):
-    core_tree_write(core, "core_slow_20250104120000_slow.sql", "SELECT pg_sleep(2); CREATE TABLE core.late (id int);")
+    core_tree_write(core, "core_slow_20250104120000_slow.sql", "SELECT pg_sleep(5); CREATE TABLE core.late (id int);")
     core.client.post("/api/v1/migrations/reindex")
-    code, _ = rpc.fails("Migrate", connection="core", target=target(), timeout=0.5)
+    code, _ = rpc.fails("Migrate", connection="core", target=target(), timeout=2.5)
     assert code == Code.DEADLINE_EXCEEDED
     wait_until(lambda: "late" in tables(postgres, database, "core"), what="the run to go on")
 

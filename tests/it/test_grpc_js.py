@@ -39,3 +39,12 @@ def test_every_method(core, tmp_path):
     assert got["RetryRun"]["code"] == "FAILED_PRECONDITION" and got["unknown"]["code"] == "NOT_FOUND"
     assert got["wrong"]["code"] == got["missing"]["code"] == "UNAUTHENTICATED"
     assert got["many"] == 1000
+    assert got["again"]["answer"] == got["key"]["answer"] and got["key"]["answer"]["applied"]
+    assert got["again"]["metadata"]["idempotency-replayed"] == "true" and "idempotency-replayed" not in got["key"]["metadata"]
+    assert got["WatchEvents"][-1]["event"] == "run_ended" and got["WatchEvents"][-1]["id"]
+    assert [lane["steps"][0]["action"] for lane in got["PlanMigrations"]["schemas"]] == ["skip", "run"]
+    assert got["ListTenants"]["schemas"] == 2 and got["CheckGate"]["pass"]
+    assert sorted(row["connection"] for row in got["Reconcile"]["targets"]) == ["core", "tenants"]
+    assert got["ResolveMigration"]["code"] == "NOT_FOUND"
+    assert len(got["page"]["items"]) == 1 and len(got["rest"]["items"]) == 2 and not got["rest"]["next_cursor"]
+    assert set(got["methods"]) <= set(got)

@@ -1,4 +1,4 @@
-#include "api/http_cursor.h"
+#include "api/cursor.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -6,47 +6,17 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hex.h"
 #include "base/utf8.h"
 
 /* The text is made of the kind and of the parts, with a NUL behind each part. */
-static void put_hex(struct buf *out, const char *data, size_t len)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < len; i++) {
-        buf_putc(out, digits[(unsigned char)data[i] >> 4]);
-        buf_putc(out, digits[(unsigned char)data[i] & 15]);
-    }
-}
-
-void cursor_put(struct buf *out, char kind, const char *const *parts, size_t count)
+int cursor_put(struct buf *out, char kind, const char *const *parts, size_t count)
 {
     assert(count <= CURSOR_PARTS_MAX);
-    buf_puts(out, ",\"next_cursor\":\"");
-    put_hex(out, &kind, 1);
+    hex_put(out, &kind, 1);
     for (size_t i = 0; i < count; i++)
-        put_hex(out, parts[i], strlen(parts[i]) + 1);
-    buf_putc(out, '"');
-}
-
-static int digit_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* `len` bytes from twice as many digits. */
-static int read_hex(const char *text, size_t len, char *out)
-{
-    for (size_t i = 0; i < len; i++) {
-        int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return ERR_INVALID;
-        out[i] = (char)(high << 4 | low);
-    }
-    return 0;
+        hex_put(out, parts[i], strlen(parts[i]) + 1);
+    return out->rc;
 }
 
 static int split(const char *data, size_t len, const char **parts, size_t count)
@@ -75,7 +45,7 @@ int cursor_read(const char *text, char kind, struct arena *arena, const char **p
     data = arena_alloc(arena, len);
     if (data == NULL)
         return ERR_NOMEM;
-    rc = read_hex(text, len, data);
+    rc = hex_read(text, len, data);
     if (rc == 0 && data[0] != kind)
         rc = ERR_INVALID;
     return rc == 0 ? split(data + 1, len - 1, parts, count) : rc;

@@ -1,5 +1,5 @@
-#ifndef BFM_API_HTTP_CURSOR_H
-#define BFM_API_HTTP_CURSOR_H
+#ifndef BFM_API_CURSOR_H
+#define BFM_API_CURSOR_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,8 +17,8 @@ enum {
  * encoding in a URL. `kind` is a letter per list: the cursor of another list is refused.
  */
 
-/* Appends `,"next_cursor":"..."`. */
-void cursor_put(struct buf *out, char kind, const char *const *parts, size_t count);
+/* Appends one. Returns out->rc. */
+int cursor_put(struct buf *out, char kind, const char *const *parts, size_t count);
 /* The parts, which are UTF-8, in the arena. ERR_INVALID when it was not made by cursor_put() for
  * this kind with as many parts; ERR_NOMEM. */
 int cursor_read(const char *text, char kind, struct arena *arena, const char **parts, size_t count);
