@@ -8,6 +8,7 @@ from once_helpers import (Background, check_all, effects, executions, finish, in
                           write_steps)
 
 MANY = ["s%d" % index for index in range(40)]
+TENANTS = ["s%d" % index for index in range(200)]
 
 
 @pytest.fixture
@@ -66,10 +67,10 @@ def test_killed_in_the_middle_of_a_run(start_bfm, tree, world, postgres, databas
     private_mariadb.query(None, "CREATE DATABASE state")
     private_mariadb.query(None, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     bfm = start_bfm({**world, **mysql_state_env(private_mariadb, "state")}, tree=tree)
-    running = Background(lambda: up(bfm.client, "tenants", schemas=MANY))
+    running = Background(lambda: up(bfm.client, "tenants", schemas=TENANTS))
     wait_until(lambda: sum(effects(postgres, database).values()) > 20, what="the run to be under way")
     private_mariadb.kill()
     wait_until(lambda: bfm.client.get("/readyz").status == 503, what="it to be missed")
     private_mariadb.start()
     assert running.result(120).status == 200
-    check_all(bfm, postgres, database, MANY, 3)
+    check_all(bfm, postgres, database, TENANTS, 3)
