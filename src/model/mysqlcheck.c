@@ -111,6 +111,8 @@ static const char *checked_refusal(const struct mysql_checked *checked)
     if (checked_is_table_lock(checked))
         return "locks of tables end transactions and last beyond the statement; they are not "
                "possible in a script";
+    if (checked_is(checked, 0, "do"))
+        return "DO passes over errors: a script that failed would count as applied; use SELECT";
     if (checked_is(checked, 0, "use"))
         return "each script runs in the database of its schema; write other databases in front of "
                "names";

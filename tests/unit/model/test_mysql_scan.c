@@ -257,7 +257,8 @@ static void test_refused(void **state)
         {1, 1, "SET @a = 1, SESSION character_set_client = gbk", "utf8mb4"},
         {1, 1, "SET @@character_set_client := 'sjis'", "utf8mb4"},
         {1, 1, "SET CHARACTER SET 'gbk'", "utf8mb4"},
-        {1, 1, "DO RELEASE_ALL_LOCKS()", "RELEASE_LOCK"},
+        {1, 2, "SELECT 1; DO f()", "passes over errors"},
+        {1, 1, "SELECT RELEASE_ALL_LOCKS()", "RELEASE_LOCK"},
         {1, 1, "SELECT `release_all_locks`()", "RELEASE_LOCK"},
         {3, 2, "SELECT 1;\n\nCREATE PROCEDURE p() BEGIN IF a THEN SELECT 1; END;\nSELECT 2;",
          "this block has no END"},
@@ -278,6 +279,7 @@ static void test_refused(void **state)
         "BEGIN NOT ATOMIC SELECT 1; END; SELECT \\N",
         "INSERT INTO a VALUES (1); INSERT INTO b VALUES (LAST_INSERT_ID())",
         "CREATE PROCEDURE p() SELECT LAST_INSERT_ID(); SELECT row_count FROM t",
+        "CREATE PROCEDURE p() DO SLEEP(1)",
     };
     struct err err;
 
