@@ -177,6 +177,7 @@ static void run_clients(struct world *world, bool ordered)
         op_init(&clients[i].op, on_acquired_ask);
         assert_int_equal(pg_acquire(world->pool, &clients[i].op, &clients[i].conn), 0);
     }
+    assert_int_equal(stats_of(world->pool).open, world->settings.max_open);
     while (left > 0)
         loop_run(world->loop);
 }
@@ -202,14 +203,19 @@ static void test_pool_of_four(void **state)
 static void test_surplus_idle_is_closed(void **state)
 {
     struct world *world = *state;
+    const uint64_t *now_ms = &loop_sched(world->loop)->now_ms;
+    uint64_t began_ms = *now_ms;
 
     world->settings.max_idle = 1;
     reopen(world);
-    run_clients(world, true);
-    assert_int_equal(stats_of(world->pool).idle, 4);
-    while (stats_of(world->pool).idle > 1)
-        wait_ms(world->loop, 10);
+    run_clients(world, true); /* some of the four may still be connecting */
+    while (stats_of(world->pool).open == 4)
+        wait_ms(world->loop, 1);
+    assert_true(*now_ms - began_ms >= 1000);
+    while (stats_of(world->pool).open > 1)
+        wait_ms(world->loop, 1);
     wait_ms(world->loop, 1100);
+    assert_int_equal(stats_of(world->pool).open, 1);
     assert_int_equal(stats_of(world->pool).idle, 1);
 }
 
@@ -217,12 +223,21 @@ static void test_lifetimes(void **state)
 {
     struct world *world = *state;
     struct pg_conn *conn;
+    const uint64_t *now_ms = &loop_sched(world->loop)->now_ms;
+    uint64_t began_ms = *now_ms;
     struct err err;
 
+    world->settings.max_lifetime_ms = 1000;
+    reopen(world);
+    assert_int_equal(try_acquire(world, &err), 0);
+    if (*now_ms - began_ms < 1000)
+        assert_int_equal(stats_of(world->pool).idle, 1);
+    while (stats_of(world->pool).open > 0)
+        wait_ms(world->loop, 1);
+    assert_true(*now_ms - began_ms >= 1000);
     world->settings.max_lifetime_ms = 60;
     reopen(world);
     assert_int_equal(try_acquire(world, &err), 0);
-    assert_int_equal(stats_of(world->pool).idle, 1);
     while (stats_of(world->pool).open > 0)
         wait_ms(world->loop, 1);
     conn = take(world->loop, world->pool);
