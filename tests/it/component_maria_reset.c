@@ -192,7 +192,7 @@ static void test_close_meanwhile(void **state)
     assert_int_equal(stats_of(world->pool).lent, 1);
     reopen(world);
     signal_server(SIGCONT);
-    assert_true(uv_hrtime() - since < 3000000000u);
+    assert_true(uv_hrtime() - since < 4900000000u); /* waited for, it would have been 5 s */
 }
 
 static void test_no_answer(void **state)
@@ -210,7 +210,7 @@ static void test_no_answer(void **state)
         wait_ms(world->loop, 5);
     signal_server(SIGCONT);
     assert_true(uv_hrtime() - since > 4000000000u);
-    assert_true(uv_hrtime() - since < 9000000000u);
+    assert_true(uv_hrtime() - since < 30000000000u);
     conn = maria_take(world->loop, world->pool);
     assert_string_equal(maria_ask_text(world->loop, conn, look), clean);
     maria_release(conn);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "maria_fixture.h"
+#include "pause.h"
 
 /* What the tests of the MariaDB driver share. */
 
@@ -74,7 +75,10 @@ static inline void signal_server(int signum)
     const char *pid = fixture_env("BFM_TEST_MARIA_PID", NULL);
 
     assert_non_null(pid);
-    assert_int_equal(kill((pid_t)strtol(pid, NULL, 10), signum), 0);
+    if (signum == SIGSTOP)
+        pause_process((pid_t)strtol(pid, NULL, 10));
+    else
+        assert_int_equal(kill((pid_t)strtol(pid, NULL, 10), signum), 0);
 }
 
 #define DRIVER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

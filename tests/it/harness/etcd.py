@@ -86,7 +86,7 @@ class Member:
         return self
 
     def wait_ready(self):
-        processes.wait_until(self.is_ready, 60, "etcd to start")
+        processes.wait_until(self.is_ready, 120, "etcd to start")
 
     def is_ready(self):
         """It knows a leader."""
@@ -97,7 +97,7 @@ class Member:
         except (OSError, ValueError):
             return False
 
-    def fetch(self, path, body=None, headers=None, timeout=20):
+    def fetch(self, path, body=None, headers=None, timeout=60):
         """The text of an answer with status 200; OSError for anything else."""
         request = urllib.request.Request("%s://%s%s" % (self.owner.scheme, self.endpoint, path), data=body,
                                          headers=headers or {})
@@ -120,7 +120,7 @@ class Member:
 
     def pause(self):
         """Accepts connections, answers nothing."""
-        self.process.send_signal(signal.SIGSTOP)
+        processes.pause(self.process.pid)
         self.paused = True
 
     def resume(self):
@@ -226,7 +226,7 @@ class Etcd:
                     continue
             return None
 
-        return processes.wait_until(find, 30, "a leader")
+        return processes.wait_until(find, 60, "a leader")
 
     def followers(self):
         leader = self.leader()
@@ -234,7 +234,7 @@ class Etcd:
 
     # --- calls ---
 
-    def call(self, path, body, member=None, token=None, timeout=20):
+    def call(self, path, body, member=None, token=None, timeout=60):
         """The answer of the gateway as a dict; Refused for an error. Uses root's token once there is one."""
         headers = {"Content-Type": "application/json"}
         if token or self.token:

@@ -89,7 +89,7 @@ class MariaDB:
         options = ["--%s" % key if value is None else "--%s=%s" % (key, value) for key, value in self.settings.items()]
         self.process = processes.start([self.program, "--no-defaults", "--datadir=" + self.data] + options,
                                        self.log_path, self.os_user, cwd=self.folder)
-        processes.wait_until(self.is_ready, 60, "MariaDB to start")
+        processes.wait_until(self.is_ready, 120, "MariaDB to start")
         if fresh:
             self.query(None, "CREATE USER %s@'%%%%' IDENTIFIED BY %%s" % ROLE, (PASSWORD,))
             self.query(None, "GRANT ALL PRIVILEGES ON *.* TO %s@'%%' WITH GRANT OPTION" % ROLE)
@@ -148,7 +148,7 @@ class MariaDB:
 
     def pause(self):
         """The server stops answering until resume(); the kernel still accepts connections for it."""
-        self.process.send_signal(signal.SIGSTOP)
+        processes.pause(self.process.pid)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

@@ -72,7 +72,7 @@ class Postgres:
         options = [part for item in self.settings.items() for part in ("-c", "%s=%s" % item)]
         self.process = processes.start([os.path.join(self.binaries, "postgres"), "-D", self.data] + options,
                                        self.log_path, self.os_user, cwd=self.folder)
-        processes.wait_until(self.is_ready, 60, "PostgreSQL to start")
+        processes.wait_until(self.is_ready, 120, "PostgreSQL to start")
         if fresh:
             with self.connect("postgres") as connection, connection.cursor() as cursor:
                 cursor.execute("CREATE ROLE %s SUPERUSER LOGIN PASSWORD %%s" % ROLE, (PASSWORD,))
@@ -127,17 +127,18 @@ class Postgres:
 
     def pause(self):
         """The postmaster and its children stop answering until resume()."""
-        self._signal_all(signal.SIGSTOP)
+        self._for_all(processes.pause)
 
     def resume(self):
-        self._signal_all(signal.SIGCONT)
+        self._for_all(lambda pid: os.kill(pid, signal.SIGCONT))
 
-    def _signal_all(self, signum):
+    def _for_all(self, work):
+        work(self.process.pid)  # from now on it makes no more children when it is paused
         children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], stdout=subprocess.PIPE,
                                   text=True, check=False).stdout.split()
-        for pid in [self.process.pid] + [int(child) for child in children]:
+        for pid in map(int, children):
             try:
-                os.kill(pid, signum)
+                work(pid)
             except ProcessLookupError:
                 pass
 

@@ -1,7 +1,9 @@
 """Child processes that end with the test process, whatever ends it."""
+import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -10,8 +12,9 @@ import time
 SLOWER = 10 if os.environ.get("BFM_VALGRIND") else 1  # by how much the program under test may be
 
 
-def wait_until(condition, timeout=20.0, what="a condition"):
-    """Polls until condition() is true and returns its value; fails the test after `timeout` seconds."""
+def wait_until(condition, timeout=60.0, what="a condition"):
+    """Polls until condition() is true and returns its value; fails the test after `timeout` seconds: a guard against
+    waiting for ever on a busy machine, too, unless a shorter one is what the test is about."""
     end = time.monotonic() + timeout * SLOWER
     while True:
         value = condition()
@@ -57,7 +60,7 @@ def command(args, user=None, death_signal="KILL"):
 def run(args, user=None, **kwargs):
     """Runs to the end; a failure carries the output."""
     done = subprocess.run(command(args, user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          stdin=subprocess.DEVNULL, timeout=120, check=False, **kwargs)
+                          stdin=subprocess.DEVNULL, timeout=300, check=False, **kwargs)
     if done.returncode != 0:
         raise RuntimeError("%s failed (%d):\n%s" % (" ".join(map(str, args)), done.returncode, done.stdout))
     return done.stdout
@@ -67,6 +70,23 @@ def start(args, log_path, user=None, **kwargs):
     with open(log_path, "ab") as log:
         return subprocess.Popen(command(args, user), stdout=log, stderr=subprocess.STDOUT,
                                 stdin=subprocess.DEVNULL, **kwargs)
+
+
+def is_stopped(pid):
+    """Every thread of it."""
+    for path in glob.glob("/proc/%d/task/*/stat" % pid):
+        try:
+            if read_text(path).rpartition(")")[2].split()[0] not in "TZX":
+                return False
+        except OSError:  # the thread has ended
+            pass
+    return True
+
+
+def pause(pid):
+    """SIGSTOP, and waits: on a busy machine a thread goes on for a while, and may answer."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: is_stopped(pid), what="process %d to stop" % pid)
 
 
 def read_text(path):

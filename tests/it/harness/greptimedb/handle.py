@@ -124,7 +124,7 @@ class GreptimeDB(Asker):
             os.unlink(self._path("data"))
 
     def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
+        processes.pause(self.process.pid)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
