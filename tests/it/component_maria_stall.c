@@ -250,7 +250,7 @@ static void test_given_up_while_waiting(void **state)
     while (stall->held < STALL_AT_ONCE)
         loop_run(world->loop);
     caller_start(&callers[STALL_AT_ONCE], world, stall, STALL_TIMEOUT_MS);
-    caller_start(hasty, world, stall, 200);
+    caller_start(hasty, world, stall, 2000);
     assert_int_equal(wait_for(&hasty->waited, 0), ERR_UNREACHABLE);
     assert_string_equal(hasty->waited.op.err.text,
                         "cannot connect: timed out waiting for other TLS handshakes to end");

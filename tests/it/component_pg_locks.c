@@ -16,7 +16,7 @@ static void test_never_more_than_max_open(void **state)
     bool pinged = false;
 
     up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
-    world->settings.lock_timeout_ms = 2600;
+    world->settings.lock_timeout_ms = 6000; /* a ping gives up after 2 s */
     world->settings.max_attempts = 1;
     world->settings.pool.max_open = 1;
     reopen(world);
@@ -49,7 +49,7 @@ static void test_blocker_is_shown_with_care(void **state)
     char sql[512];
 
     up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
-    world->settings.lock_timeout_ms = 400;
+    world->settings.lock_timeout_ms = 1500;
     world->settings.max_attempts = 1;
     reopen(world);
     holder = take(world->loop, world->admin);
@@ -84,7 +84,7 @@ static void test_lock_timeout_names_the_blocker(void **state)
     struct outcome got;
 
     up(world, load(world, "users", "CREATE TABLE users (a int)", NULL), "s", BACKEND_DONE);
-    world->settings.lock_timeout_ms = 200;
+    world->settings.lock_timeout_ms = 1000;
     world->settings.max_attempts = 3;
     world->settings.pool.max_open = 2;
     reopen(world);
@@ -102,14 +102,22 @@ static void test_lock_timeout_names_the_blocker(void **state)
         fail_msg("%s", got.err.text);
     /* Freed between two tries, it goes through. */
     {
+        static const char waiting[] =
+            "SELECT coalesce(max(xact_start)::text, '') FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock'";
         struct going going;
+        char first[64] = "", sql[512];
 
-        world->settings.max_attempts = 20;
+        world->settings.lock_timeout_ms = 200;
+        world->settings.max_attempts = 100;
         reopen(world);
         go(world, &going, world->a,
            load(world, "add", "SELECT 1;\nALTER TABLE users ADD b int", NULL), BACKEND_UP, "s",
            true);
-        wait_ms(world->loop, 300);
+        while (first[0] == '\0')
+            snprintf(first, sizeof(first), "%s", admin_text(world, "%s", waiting));
+        snprintf(sql, sizeof(sql), "SELECT (%s) > '%s'", waiting, first);
+        await_admin(world, sql, "t"); /* another transaction: the second try, or a later one */
         assert_false(going.waited.done);
         ask_text(world->loop, holder, "ROLLBACK");
         got = arrive(&going);
@@ -124,10 +132,10 @@ static void test_limits_of_the_script(void **state)
     struct world *world = *state;
     struct outcome got;
 
-    got = step(
-        world, world->a,
-        load(world, "slow", "-- bfm-statement-timeout: 50ms\nSELECT 1;\nSELECT pg_sleep(10)", NULL),
-        BACKEND_UP, "s");
+    got = step(world, world->a,
+               load(world, "slow",
+                    "-- bfm-statement-timeout: 500ms\nSELECT 1;\nSELECT pg_sleep(10)", NULL),
+               BACKEND_UP, "s");
     assert_int_equal(got.rc, ERR_DB);
     assert_string_equal(got.err.sqlstate, "57014");
     assert_int_equal(got.err.line, 3);
@@ -146,7 +154,7 @@ static void test_step_held_by_another(void **state)
 {
     struct world *world = *state;
     const struct migration *users =
-        load(world, "users", "CREATE TABLE users (a int); SELECT pg_sleep(1)", NULL);
+        load(world, "users", "CREATE TABLE users (a int); SELECT pg_sleep(5)", NULL);
     struct going slow;
     struct outcome got;
 
@@ -156,13 +164,29 @@ static void test_step_held_by_another(void **state)
     go(world, &slow, world->b, users, BACKEND_UP, "s", false);
     await_admin(
         world,
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%pg_sleep(1)%' AND state = 'active' AND pid <> pg_backend_pid()",
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '/* bfm%pg_sleep(5)%' AND state = 'active' AND pid <> pg_backend_pid()",
         "1");
     got = step(world, world->a, users, BACKEND_UP, "s");
     assert_int_equal(got.rc, ERR_LOCKED);
     assert_string_equal(got.err.text, "migration is already being executed");
     got = arrive(&slow);
     assert_outcome(&got, 0, BACKEND_DONE);
+}
+
+/* Holds the first table until the other step holds the second one, or is through. */
+static const struct migration *load_crossed(struct world *world, const char *first,
+                                            const char *second)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text),
+             "LOCK TABLE %s;\n"
+             "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE relation = '%s'::regclass "
+             "AND granted AND pid <> pg_backend_pid()) AND NOT EXISTS (SELECT 1 FROM through) LOOP "
+             "PERFORM pg_sleep(0.01); END LOOP; END $$;\n"
+             "LOCK TABLE %s;\nINSERT INTO through VALUES (1)",
+             first, second, second);
+    return load(world, first, text, NULL);
 }
 
 /* Two steps that deadlock: one is told to go, and tries again. */
@@ -172,14 +196,14 @@ static void test_deadlock_is_tried_again(void **state)
     struct going one, two;
     struct outcome got;
 
-    up(world, load(world, "tables", "CREATE TABLE x (a int); CREATE TABLE y (a int)", NULL), "s",
-       BACKEND_DONE);
-    go(world, &one, world->a,
-       load(world, "one", "LOCK TABLE x; SELECT pg_sleep(0.2); LOCK TABLE y", NULL), BACKEND_UP,
-       "s", false);
-    go(world, &two, world->b,
-       load(world, "two", "LOCK TABLE y; SELECT pg_sleep(0.2); LOCK TABLE x", NULL), BACKEND_UP,
-       "s", false);
+    up(world,
+       load(world, "tables",
+            "CREATE TABLE x (a int); CREATE TABLE y (a int);"
+            "CREATE TABLE through (a int)",
+            NULL),
+       "s", BACKEND_DONE);
+    go(world, &one, world->a, load_crossed(world, "x", "y"), BACKEND_UP, "s", false);
+    go(world, &two, world->b, load_crossed(world, "y", "x"), BACKEND_UP, "s", false);
     got = arrive(&one);
     assert_outcome(&got, 0, BACKEND_DONE);
     got = arrive(&two);

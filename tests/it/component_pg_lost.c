@@ -291,7 +291,7 @@ static void test_second_outage_has_its_grace(void **state)
 
         got = step(world, world->a, users, BACKEND_UP, "s");
         assert_int_equal(got.rc, ERR_UNREACHABLE);
-        assert_in_range(now_ms() - began, 2000, 7000);
+        assert_in_range(now_ms() - began, 2000, 30000);
         if (i == 0)
             wait_ms(world->loop, 3200);
     }
@@ -309,12 +309,12 @@ static void test_black_hole(void **state)
 
     world->settings.pool.host = "127.0.0.1";
     world->settings.pool.port = port;
-    world->settings.pool.connect_timeout_ms = 3300;
+    world->settings.pool.connect_timeout_ms = 8000;
     reopen(world);
     began = now_ms();
     got = step(world, world->a, users, BACKEND_UP, "s");
     assert_int_equal(got.rc, ERR_UNREACHABLE);
-    assert_in_range(now_ms() - began, 3200, 5500);
+    assert_in_range(now_ms() - began, 7900, 15900);
     close(fd);
 }
 

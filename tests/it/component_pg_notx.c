@@ -248,7 +248,7 @@ static void test_lock_timeout_is_tried_again(void **state)
     prepare(world);
     ask_text(world->loop, holder, "CREATE TABLE s.t (a int)");
     ask_text(world->loop, holder, "BEGIN; LOCK TABLE s.t");
-    world->settings.lock_timeout_ms = 100;
+    world->settings.lock_timeout_ms = 1000;
     world->settings.max_attempts = 2;
     reopen(world);
     got = step(world, world->a, add, BACKEND_UP, "s");
@@ -256,7 +256,8 @@ static void test_lock_timeout_is_tried_again(void **state)
     assert_int_equal(got.result.attempts, 2);
     assert_non_null(strstr(got.err.text, ": BEGIN; LOCK TABLE s.t"));
     assert_row(world, add, "none");
-    world->settings.max_attempts = 30;
+    world->settings.lock_timeout_ms = 100;
+    world->settings.max_attempts = 100;
     reopen(world);
     go(world, &going, world->a, add, BACKEND_UP, "s", false);
     wait_ms(world->loop, 250);

@@ -97,13 +97,15 @@ static void test_cancel_of_a_running_script(void **state)
 static void test_cancel_while_waiting(void **state)
 {
     struct world *world = *state;
+    struct pg_conn *holder = take(world->loop, world->admin);
     struct going slow, waiting;
     struct outcome got;
 
     world->settings.pool.max_open = 1;
     reopen(world);
-    go(world, &slow, world->a, load(world, "slow", "SELECT pg_sleep(0.3)", NULL), BACKEND_UP, "s",
-       true);
+    ask_text(world->loop, holder, "SELECT pg_advisory_lock(23)");
+    go(world, &slow, world->a, load(world, "slow", "SELECT pg_advisory_xact_lock(23)", NULL),
+       BACKEND_UP, "s", true);
     go(world, &waiting, world->a, load(world, "next", "CREATE TABLE next (a int)", NULL),
        BACKEND_UP, "s", true);
     wait_ms(world->loop, 10);
@@ -111,6 +113,8 @@ static void test_cancel_while_waiting(void **state)
     assert_false(waiting.waited.done);
     assert_int_equal(arrive(&waiting).rc, ERR_CANCELED);
     assert_false(slow.waited.done);
+    ask_text(world->loop, holder, "SELECT pg_advisory_unlock(23)");
+    pg_release(holder);
     got = arrive(&slow);
     assert_outcome(&got, 0, BACKEND_DONE);
 }

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,20 @@ static inline int listen_silently(char *port, size_t size)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
     snprintf(port, size, "%d", ntohs(addr.sin_port));
     return fd;
+}
+
+static inline bool is_readable(int fd)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+
+    return poll(&one, 1, 0) == 1;
+}
+
+/* Runs the loop until there is something to read, or somebody to accept. */
+static inline void wait_readable(struct loop *loop, int fd)
+{
+    while (!is_readable(fd))
+        wait_ms(loop, 1);
 }
 
 #endif

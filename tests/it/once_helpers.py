@@ -138,7 +138,7 @@ class Background:
     def is_done(self):
         return not self._thread.is_alive()
 
-    def result(self, timeout=60):
+    def result(self, timeout=120):
         self._thread.join(timeout)
         assert self.is_done, "still running after %g s" % timeout
         if self._error is not None:

@@ -21,7 +21,7 @@ def run_component(name, args, env, tmp_path):
     full.update(env)
     done = subprocess.run(command_of(path) + args, env=full, cwd=tmp_path, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          timeout=300 * SLOWER, check=False)
+                          timeout=900 * SLOWER, check=False)
     assert done.returncode == 0, done.stdout[-20000:]
     assert not SANITIZER.search(done.stdout), done.stdout[-20000:]
     assert "PASSED" in done.stdout  # a program that ran no test proves nothing
@@ -74,7 +74,8 @@ def test_maria(name, mariadb, make_mysql_database, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["component_mysql_backend", "component_mysql_corrected", "component_mysql_lost", "component_mysql_session"])
+    "name", ["component_mysql_backend", "component_mysql_corrected", "component_mysql_lost", "component_mysql_session",
+             "component_mysql_taken"])
 def test_mysql(name, private_mariadb, tmp_path):
     """A server of its own, as the tests' database has a fixed name."""
     run_component(name, [], maria_env(private_mariadb, private_mariadb.create_database()), tmp_path)
@@ -157,5 +158,7 @@ def test_etcd_client(etcd, make_etcd, tmp_path):
     run_component("component_etcd_client", [], {key: str(value) for key, value in env.items()}, tmp_path)
 
 
-def test_etcd_backend(etcd, tmp_path):
-    run_component("component_etcd_backend", [], {"BFM_TEST_ETCD_ENDPOINTS": etcd.endpoints}, tmp_path)
+@pytest.mark.parametrize("name", ["component_etcd_backend", "component_etcd_reads", "component_etcd_tombstones",
+                                  "component_etcd_undo"])
+def test_etcd_backend(etcd, tmp_path, name):
+    run_component(name, [], {"BFM_TEST_ETCD_ENDPOINTS": etcd.endpoints}, tmp_path)

@@ -244,7 +244,7 @@ def test_a_statement_in_doubt_is_left_to_people(start_bfm, tree, postgres, datab
     # What the error tells people to do.
     path = "/api/v1/migrations/%s/resolve" % step_id(1)
     body = {"schema": "a", "as": "applied" if times else "not_applied"}
-    wait_until(lambda: bfm.client.post(path, body).status == 200, 30, "the statement to be nobody's")
+    wait_until(lambda: bfm.client.post(path, body).status == 200, what="the statement to be nobody's")
     finish(bfm, ["a"], 1)
     check_all(bfm, postgres, database, ["a"], 1)
 

@@ -81,7 +81,7 @@ def names(frames):
 def test_a_run_from_its_beginning_to_its_end(core):
     run = up(core.client).json["run_id"]
     listener = Listener(core, "/api/v1/runs/%s/events" % run)
-    wait_until(lambda: listener.is_over, 30)
+    wait_until(lambda: listener.is_over)
     frames = listener.frames
     assert names(frames) == ["run_started", "queued", "running", "applied", "queued", "running", "applied", "run_ended"] or \
         names(frames) == ["run_started", "queued", "queued", "running", "applied", "running", "applied", "run_ended"], frames
@@ -93,14 +93,14 @@ def test_a_run_from_its_beginning_to_its_end(core):
     last = core.client.get("/api/v1/runs/%s/events" % run, {"Last-Event-ID": frames[-1][2]})
     assert (last.status, last.body) == (204, b"")
     again = Listener(core, "/api/v1/runs/%s/events" % run, {"Last-Event-ID": frames[2][2]})
-    wait_until(lambda: again.is_over, 30)
+    wait_until(lambda: again.is_over)
     assert again.frames == frames[3:]
 
 
 def test_all_runs_from_now_on(core):
     up(core.client)
     listener = Listener(core, "/api/v1/events")
-    wait_until(lambda: b"retry:" in listener.bytes, 20)
+    wait_until(lambda: b"retry:" in listener.bytes)
     run = up(core.client).json["run_id"]
     frames = listener.wait(lambda found: "run_ended" in names(found))
     assert {data["run_id"] for _, data, _ in frames} == {run}
@@ -113,7 +113,7 @@ def test_what_an_event_says_of_a_failure(core, tree):
     core.client.post("/api/v1/migrations/reindex")
     run = up(core.client).json["run_id"]
     listener = Listener(core, "/api/v1/runs/%s/events" % run)
-    wait_until(lambda: listener.is_over, 30)
+    wait_until(lambda: listener.is_over)
     failed = [data for name, data, _ in listener.frames if name == "failed"]
     assert len(failed) == 1 and failed[0]["sqlstate"] == "42P01" and failed[0]["line"] == 3, failed
     assert listener.frames[-1][1]["status"] == "failed"
@@ -128,7 +128,7 @@ def test_reset_tells_of_what_is_missing(core):
     core.stop()
     core.start()
     past = Listener(core, "/api/v1/runs/%s/events" % run)
-    wait_until(lambda: past.is_over, 30)
+    wait_until(lambda: past.is_over)
     assert names(past.frames) == ["reset"] and past.frames[0][1]["run_id"] == run
     assert core.client.get("/api/v1/runs/%s/events" % run, {"Last-Event-ID": past.frames[0][2]}).status == 204
 
@@ -142,10 +142,10 @@ def test_unknown_runs_and_wrong_tokens(core):
 
 def test_streams_end_with_the_server(core):
     listeners = [Listener(core, "/api/v1/events") for _ in range(5)]
-    wait_until(lambda: all(b"retry:" in listener.bytes for listener in listeners), 20)
+    wait_until(lambda: all(b"retry:" in listener.bytes for listener in listeners))
     core.stop()
     for listener in listeners:
-        wait_until(lambda: listener.is_over, 20)
+        wait_until(lambda: listener.is_over)
         assert names(listener.frames) == ["shutdown"]
 
 
@@ -167,7 +167,7 @@ def run_thread(server, schemas):
 def test_cut_ten_times_during_2000_steps_nothing_is_lost_or_doubled(many):
     schemas = ["t%03d" % number for number in range(100)]
     watcher = Listener(many, "/api/v1/events")
-    wait_until(lambda: b"retry:" in watcher.bytes, 20)
+    wait_until(lambda: b"retry:" in watcher.bytes)
     thread, answers = run_thread(many, schemas)
     run = watcher.wait(lambda found: found)[0][1]["run_id"]
     reader = subprocess.run(["node", READER, many.url + "/api/v1/runs/%s/events" % run, many.client.token, "10", "400"],

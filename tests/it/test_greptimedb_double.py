@@ -333,7 +333,7 @@ def test_who_is_let_in(make_greptimedb):
 # --- faults, time and ends ---
 
 def test_timeout(make_greptimedb):
-    server = make_greptimedb(http_timeout=0.2)
+    server = make_greptimedb(http_timeout=1)
     slow = server.hold("CREATE DATABASE slow", times=0)
     answer = server.post("CREATE DATABASE slow; CREATE DATABASE never")
     assert (answer.status, answer.body) == (408, b"")

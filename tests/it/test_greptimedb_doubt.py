@@ -322,7 +322,7 @@ def test_shutdown_waits_for_a_statement(bfm, server):
     running = Background(lambda: run(bfm, "s"))
     held.wait()
     bfm.signal(signal.SIGTERM)
-    bfm.wait_log(lambda line: "stop" in line["msg"].lower() or "shut" in line["msg"].lower())
+    bfm.wait_log(lambda line: line["msg"] == "signal received")
     held.release()
     try:
         running.result()

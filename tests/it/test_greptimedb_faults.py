@@ -216,9 +216,9 @@ def test_a_statement_that_takes_too_long(start, tree, server):
 
 def test_the_server_is_asked_to_take_as_long_as_the_script_may(start, tree, server):
     """Its own timeout would be shorter."""
-    server.change(http_timeout=0.3)
+    server.change(http_timeout=1)
     write_step(tree, 1, "-- bfm-statement-timeout: 2m\n" + TABLE % "a")
-    server.fault("CREATE TABLE", before=1)
+    server.fault("CREATE TABLE", before=2)
     expect_applied(run(start(), "s"), "s_" + step_id(1))
     assert server.requests("CREATE TABLE")[0]["headers"].get("x-greptime-timeout")
 
@@ -261,7 +261,7 @@ def test_a_server_that_starts_again_in_the_middle(start, tree, server):
 def test_a_server_that_does_not_answer(start, tree, server):
     """Nothing that is held up holds up the rest, and health says who it is."""
     write_step(tree, 1, IDEMPOTENT_TABLE % "a")
-    bfm = start(CONNECT_TIMEOUT="500ms", STATEMENT_TIMEOUT="500ms")
+    bfm = start(CONNECT_TIMEOUT="3s", STATEMENT_TIMEOUT="3s")
     server.pause()
     try:
         answer = run(bfm, "s")

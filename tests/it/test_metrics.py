@@ -129,7 +129,7 @@ def test_runs_and_steps_are_counted_by_outcome(core, tree):
 def test_retries_show_as_attempts(start_bfm, tree, postgres, database, connection_env):
     tree.write("postgresql/core/20250108000000_first.up.sql", "-- bfm-schema: core\nSELECT 1;\n")
     postgres.query(database, "CREATE SCHEMA shop; CREATE TABLE shop.held (id int)")
-    server = start_bfm(connection_env("core", postgres, database, LOCK_TIMEOUT="200ms"), tree=tree)
+    server = start_bfm(connection_env("core", postgres, database, LOCK_TIMEOUT="1500ms"), tree=tree)
     assert up(server.client).status == 200, "the journal and the schema are there from now on"
     before = value(scrape(server.client), "bfm_step_attempts_total", connection="core")
     tree.write("postgresql/core/20250109000000_locked.up.sql", "-- bfm-schema: core\nALTER TABLE shop.held ADD x int;\n")

@@ -71,7 +71,7 @@ def test_it_starts_without_its_state_database(make_bfm, tree, away_env, away_ser
     bfm.wait_log(lambda line: "cannot be used" in line["msg"])
     expect_away(bfm, away_server)
     away_server.start()
-    bfm.wait_healthy(20)
+    bfm.wait_healthy()
     finish(bfm, ["a"], 2)
     check_all(bfm, postgres, database, ["a"], 2)
     expect_no_leak("".join(str(line.get("error", "")) for line in bfm.log()), away_server)
@@ -84,7 +84,7 @@ def test_it_notices_and_recovers(start_bfm, tree, away_env, away_server, postgre
         wait_until(lambda: bfm.client.get("/health").status == 503, 20, "the loss to be noticed")
         expect_away(bfm, away_server)
         away_server.start()
-        bfm.wait_healthy(20)
+        bfm.wait_healthy()
         finish(bfm, [schema], 2)
         check_all(bfm, postgres, database, [schema], 2)
 
@@ -97,7 +97,7 @@ def test_a_state_database_that_is_replaced_by_an_empty_one(start_bfm, tree, worl
     postgres.query("postgres", "DROP DATABASE %s WITH (FORCE)" % state)
     wait_until(lambda: bfm.client.get("/health").status == 503, 20, "the loss to be noticed")
     postgres.query("postgres", "CREATE DATABASE %s" % state)
-    bfm.wait_healthy(20)
+    bfm.wait_healthy()
     wait_until(lambda: executions(bfm, step_id(2)).get("a"), what="the journal to be read")
     check_all(bfm, postgres, database, ["a"], 2)
 
@@ -109,7 +109,7 @@ def test_a_state_database_that_does_not_answer(start_bfm, tree, away_env, away_s
     wait_until(lambda: bfm.client.get("/health").status == 503, 20, "the silence to be noticed")
     expect_away(bfm, away_server)
     away_server.resume()
-    bfm.wait_healthy(30)
+    bfm.wait_healthy()
     finish(bfm, ["a"], 2)
 
 
@@ -123,7 +123,7 @@ def test_killed_and_restarted_in_the_middle_of_a_run(start_bfm, tree, away_env, 
     away_server.start()
     answer = run.result(120)
     assert answer.status == 200 and len(answer.json["applied"]) == 400, answer
-    bfm.wait_healthy(30)
+    bfm.wait_healthy()
     finish(bfm, schemas, 2)
     check_all(bfm, postgres, database, schemas, 2)
 
@@ -143,7 +143,7 @@ def test_gone_for_good_when_a_step_ends(start_bfm, tree, away_env, away_server, 
     expect_no_leak(answer.text, away_server)
     assert ("a", step_id(1)) in journal(postgres, database)
     away_server.start()
-    bfm.wait_healthy(20)
+    bfm.wait_healthy()
     finish(bfm, ["a"], 2)
     check_all(bfm, postgres, database, ["a"], 2)
 

@@ -25,7 +25,7 @@ class Response:
 class Client:
     """One connection per request unless keep_alive. Sends the Bearer token unless token is None."""
 
-    def __init__(self, host, port, token=None, timeout=60.0, keep_alive=False):
+    def __init__(self, host, port, token=None, timeout=120.0, keep_alive=False):
         self.host, self.port, self.token, self.timeout, self.keep_alive = host, port, token, timeout, keep_alive
         self._connection = None
 
@@ -66,14 +66,14 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def raw(self, timeout=20.0):
+    def raw(self, timeout=60.0):
         return RawConnection(self.host, self.port, timeout)
 
 
 class RawConnection:
     """A socket for exact bytes; a context manager."""
 
-    def __init__(self, host, port, timeout=20.0):
+    def __init__(self, host, port, timeout=60.0):
         self.socket = socket.create_connection((host, port), timeout)
 
     def __enter__(self):

@@ -116,7 +116,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             barrier = self.server.barriers.setdefault(url.path, threading.Barrier(number))
         try:
-            barrier.wait(20)
+            barrier.wait(55)
             self._answer({})
         except threading.BrokenBarrierError:
             self._answer({}, 500)
@@ -125,11 +125,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _script(self, url, body):
         """Sets the answers to come: [{"status": 503, "body": ...} or {"do": "drop"}, ...]; then all is well. Or
-        {"auth": "PASSWORD"}: calls need the token of a login with it."""
+        {"auth": "PASSWORD"}: calls need the token of a login with it; "steps" are answers that come first, and "then" is
+        the answer to a call with the token, whatever calls of earlier clients are still on their way."""
         with self.server.lock:
             script = json.loads(body)
-            self.server.password = script.get("auth") if isinstance(script, dict) else None
-            self.server.script = script if isinstance(script, list) else []
+            if isinstance(script, list):
+                script = {"steps": script}
+            self.server.password = script.get("auth")
+            self.server.script = script.get("steps", [])
+            self.server.then = script.get("then", {})
             self.server.log = []
         self._answer({})
 
@@ -163,7 +167,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return {"body": {"token": self.server.token}}
         if token is None:
             return error(400, 3, "etcdserver: user name is empty")
-        return {} if token == self.server.token else error(401, 16, "etcdserver: invalid auth token")
+        return self.server.then if token == self.server.token else error(401, 16, "etcdserver: invalid auth token")
 
     def _not_http(self, url, body):
         self.wfile.write(b"SSH-2.0-none of yours\r\n")
@@ -188,6 +192,7 @@ class HttpPeer(http.server.ThreadingHTTPServer):
         self.barriers = {}
         self.script, self.log = [], []
         self.password = self.token = None
+        self.then = {}
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)

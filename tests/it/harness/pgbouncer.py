@@ -49,7 +49,7 @@ class PgBouncer:
             with socket.socket() as probe:
                 return probe.connect_ex((self.host, self.port)) == 0
 
-        processes.wait_until(is_ready, 20, "PgBouncer to start")
+        processes.wait_until(is_ready, 60, "PgBouncer to start")
         return self
 
     def stop(self):

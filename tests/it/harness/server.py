@@ -47,7 +47,7 @@ def base_environment():
     }
 
 
-def run_bfm(*args, env=None, timeout=60, cwd=None):
+def run_bfm(*args, env=None, timeout=120, cwd=None):
     """Runs `bfm ARGS` to its end; the result has returncode, stdout, stderr. Only `env` is set."""
     full = base_environment()
     full.update(env or {})
@@ -97,7 +97,7 @@ class BfmServer:
     def start(self, ready=True):
         """Returns once it listens and, with `ready`, once /health is 200 (the state database is there)."""
         self._spawn(subprocess.PIPE)
-        processes.wait_until(self._listens, 30, "bfm to listen")
+        processes.wait_until(self._listens, what="bfm to listen")
         if ready:
             self.wait_healthy()
         return self
@@ -105,7 +105,7 @@ class BfmServer:
     def start_with_stdout(self, descriptor):
         """As start(), with its log going where the caller says."""
         self._spawn(descriptor)
-        processes.wait_until(self._listens, 30, "bfm to listen")
+        processes.wait_until(self._listens, what="bfm to listen")
         self.wait_healthy()
 
     def _spawn(self, stdout):
@@ -118,7 +118,7 @@ class BfmServer:
         for reader in self._readers:
             reader.start()
 
-    def wait_healthy(self, timeout=60.0):
+    def wait_healthy(self, timeout=120.0):
         processes.wait_until(self.is_healthy, timeout, "/health to be 200")
 
     def is_healthy(self):
@@ -166,7 +166,7 @@ class BfmServer:
         with self._changed:
             return [self._parse(line) for line in self.lines]
 
-    def wait_log(self, predicate, timeout=30.0, what="a log line"):
+    def wait_log(self, predicate, timeout=60.0, what="a log line"):
         end = time.monotonic() + timeout * processes.SLOWER
         seen = 0
         with self._changed:

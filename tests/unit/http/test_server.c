@@ -381,8 +381,8 @@ static void test_timeouts(void **state)
     struct harness harness;
 
     (void)state;
-    config.request_timeout_ms = 100;
-    config.idle_timeout_ms = 200;
+    config.request_timeout_ms = 1000;
+    config.idle_timeout_ms = 1500;
     harness_start(&harness, &config, on_request, NULL);
     client_open(client, harness.port); /* slowloris: a byte now and then does not help */
     client_send(client, "GET / HTTP/1.1\r\nX: ");
