@@ -22,12 +22,15 @@ static void signals_on_close(uv_handle_t *handle)
         mem_free(signals);
 }
 
+/* One that comes again behind the end must not turn an orderly exit into a death by signal. */
 void signals_stop(struct signals *signals)
 {
     if (signals == NULL)
         return;
-    for (size_t i = 0, count = signals->open; i < count; i++)
+    for (size_t i = 0, count = signals->open; i < count; i++) {
         uv_close((uv_handle_t *)&signals->handles[i], signals_on_close);
+        signal(signals_numbers[i], SIG_IGN);
+    }
 }
 
 static void signals_on_signal(uv_signal_t *handle, int signum)

@@ -11,7 +11,8 @@ struct signals;
  */
 struct signals *signals_start(struct loop *loop, void (*on_signal)(void *arg, int signum),
                               void *arg);
-/* No call afterwards; the memory goes in the loop's next iteration. NULL is fine. */
+/* No call afterwards, and the signals are ignored; the memory goes in the loop's next iteration.
+ * NULL is fine. */
 void signals_stop(struct signals *signals);
 
 #endif

@@ -320,7 +320,10 @@ def test_doubt_is_resolved(start_bfm, tree, target, shop_env):
         answer = resolve(bfm, name, schema, decision)
         assert answer.status == 200, answer
         assert target.journal()[(schema, name)] == done
-        assert resolve(bfm, name, schema, decision).status in (404, 409)
+        again = resolve(bfm, name, schema, decision)
+        assert again.status == 200 and "already decided" in again.json["message"], again
+        other = "not_applied" if decision == "applied" else "applied"
+        assert resolve(bfm, name, schema, other).status == 409
         answer = up(bfm.client, "shop", schemas=[schema])
         assert answer.status == 200 and len(answer.json["applied"]) == 1, answer
         assert target.effects(schema) == wanted

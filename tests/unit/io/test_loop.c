@@ -194,6 +194,22 @@ static void test_numeric_hosts_need_no_lookup(void **state)
     loop_destroy(loop);
 }
 
+/* Without it the second SIGTERM of an impatient supervisor ends the program by that signal. */
+static void test_signals_behind_the_end_are_ignored(void **state)
+{
+    (void)state;
+    loop = loop_create();
+    signals = signals_start(loop, on_signal, NULL);
+    signals_stop(signals);
+    raise(SIGTERM);
+    raise(SIGINT);
+    raise(SIGHUP);
+    ran = 0;
+    loop_run(loop);
+    assert_int_equal(ran, 0);
+    loop_destroy(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_timers_fire_when_due),
         cmocka_unit_test(test_longest_turn_is_seen),
         cmocka_unit_test(test_wait_before_a_signal_is_no_turn),
+        cmocka_unit_test(test_signals_behind_the_end_are_ignored),
         cmocka_unit_test(test_work_brings_its_result),
         cmocka_unit_test(test_numeric_hosts_need_no_lookup),
     };
