@@ -2,19 +2,14 @@
 
 #include <string.h>
 
-#include "api/http_auth.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "io/work.h"
 
 enum {
     RPC_INLINE_MESSAGE = 64 * 1024, /* longer ones are read off the loop */
-    RPC_CONTEXT_MAX = 4096,
-    RPC_PIECES = 4096,      /* of a long answer, per turn */
-    RPC_SLICE = 128 * 1024, /* bytes per turn */
+    RPC_PIECES = 4096,              /* of a long answer, per turn */
+    RPC_SLICE = 128 * 1024,         /* bytes per turn */
 };
-
-#define RPC_EXECUTED_BY "grpc_client"
 
 enum grpc_status rpc_status(const struct err *err)
 {
@@ -206,65 +201,7 @@ static void rpc_read_message(struct rpc *rpc)
     }
 }
 
-/* --- who asks --- */
-
-static const struct trace *rpc_trace(const struct grpc_call *call)
-{
-    static const struct trace none;
-    const struct rpc_note *note = grpc_context(call);
-
-    return note != NULL ? &note->trace : &none;
-}
-
-static int rpc_read_caller(struct rpc *rpc)
-{
-    bool is_named = rpc->grant != NULL && !rpc->grant->is_main;
-    const struct trace *trace = rpc_trace(rpc->call);
-    struct buf context;
-
-    buf_init(&context, RPC_CONTEXT_MAX);
-    buf_puts(&context, "{\"connection_type\":\"grpc\"");
-    json_put_member(&context, "endpoint", grpc_path(rpc->call));
-    json_put_member(&context, "request_id", trace->request_id);
-    buf_putc(&context, '}');
-    rpc->caller = (struct store_caller){
-        .executed_by = is_named ? rpc->grant->name : RPC_EXECUTED_BY,
-        .execution_method = "api",
-        .execution_context =
-            context.rc == 0 ? arena_strdup(grpc_arena(rpc->call), buf_str(&context)) : NULL,
-        .request_id = trace->request_id,
-        .trace_id = trace->trace_id,
-        .span_id = trace->span_id,
-    };
-    buf_free(&context);
-    return rpc->caller.execution_context != NULL ? 0 : ERR_NOMEM;
-}
-
-/* The grant of the call's token, with a reference. False: refused, and answered. */
-static bool rpc_authorize(struct api *api, struct grpc_call *call, const struct rpc_method *method,
-                          const struct grant **grant)
-{
-    const char *header = grpc_metadata(call, "authorization");
-    struct rpc_note *note = grpc_context(call);
-    const char *why;
-    struct err err;
-
-    *grant = NULL;
-    if ((method->flags & RPC_OPEN) != 0 || (api->config.grpc_open && header == NULL))
-        return true;
-    *grant = auth_find_grant(&api->tokens, header, &why);
-    if (*grant == NULL) {
-        grpc_finish(call, GRPC_UNAUTHENTICATED, why);
-        return false;
-    }
-    if (note != NULL)
-        note->token = arena_strdup(grpc_arena(call), (*grant)->name);
-    if (grant_check_scopes(*grant, method->scopes, &err) == 0)
-        return true;
-    grpc_finish(call, rpc_status(&err), err_text(&err));
-    grant_unref(*grant);
-    return false;
-}
+/* --- the beginning --- */
 
 static void rpc_begin(void *arg, struct grpc_call *call)
 {

@@ -26,6 +26,7 @@
  */
 const struct grpc_method *rpc_find(void *arg, const char *path);
 void rpc_opened(void *arg, struct grpc_call *call);
+bool rpc_admit(void *arg, struct grpc_call *call);
 void rpc_closed(void *arg, const struct grpc_call *call);
 
 /* --- what the files rpc*.c share --- */
@@ -198,6 +199,13 @@ char *rpc_time(int64_t wall_us, char out[RPC_TIME_SIZE]);
 
 /* --- the methods' steps --- */
 
+/* rpc_access.c: who asks */
+/* The grant of the call's token, with a reference; NULL: everything is allowed. False: refused, and
+ * answered. */
+bool rpc_authorize(struct api *api, struct grpc_call *call, const struct rpc_method *method,
+                   const struct grant **grant);
+/* Into rpc->caller. 0 or ERR_NOMEM. */
+int rpc_read_caller(struct rpc *rpc);
 /* rpc_key.c: the idempotency key of the metadata, "on_error" and so on, into rpc->how */
 int rpc_read_key(struct rpc *rpc, struct err *err); /* any thread */
 int rpc_read_how(struct rpc *rpc, bool async, const char *on_error, int32_t max_failures);

@@ -23,10 +23,12 @@ static int key_make_fingerprint(struct rpc *rpc)
 int rpc_read_key(struct rpc *rpc, struct err *err)
 {
     const char *key = grpc_metadata(rpc->call, "idempotency-key");
-    const char *rule = key != NULL ? ops_how_check_key(key) : NULL;
+    const char *rule;
 
     if (key == NULL)
         return 0;
+    rule = grpc_metadata_count(rpc->call, "idempotency-key") > 1 ? "must be given once"
+                                                                 : ops_how_check_key(key);
     if (rule != NULL)
         return err_set(err, ERR_INVALID, "metadata idempotency-key %s", rule);
     rpc->how.key = key;

@@ -12,6 +12,7 @@ enum {
     WIRE_BYTES = 2,
     WIRE_32 = 5,
     MESSAGE_DEPTH_MAX = 16,
+    MESSAGE_FIELDS_MAX = 100000, /* some ten times what any list may have: each takes memory */
 };
 
 /* --- what comes --- */
@@ -61,42 +62,61 @@ bool wire_next(struct wire *wire, struct wire_field *out)
     }
 }
 
-static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire, int depth,
-                      struct err *err);
+struct message_check {
+    int depth;
+    size_t fields;
+    struct err *err;
+};
 
-static int wire_check_bytes(const ProtobufCFieldDescriptor *field, struct wire wire, int depth,
-                            struct err *err)
+static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire,
+                      struct message_check *check);
+
+static int wire_check_bytes(const ProtobufCFieldDescriptor *field, struct wire wire,
+                            struct message_check *check)
 {
     size_t len = (size_t)(wire.end - wire.at);
 
     if (field == NULL)
         return 0;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return wire_check(field->descriptor, wire, depth + 1, err);
+        return wire_check(field->descriptor, wire, check);
     if (field->type != PROTOBUF_C_TYPE_STRING)
         return 0;
     if (memchr(wire.at, '\0', len) != NULL)
-        return err_set(err, ERR_INVALID, "field \"%s\" has a NUL character in it", field->name);
+        return err_set(check->err, ERR_INVALID, "field \"%s\" has a NUL character in it",
+                       field->name);
     if (!utf8_is_valid((const char *)wire.at, len))
-        return err_set(err, ERR_INVALID, "field \"%s\" is not valid UTF-8", field->name);
+        return err_set(check->err, ERR_INVALID, "field \"%s\" is not valid UTF-8", field->name);
     return 0;
 }
 
-/* protobuf-c takes strings as they are, and they would end at a NUL. */
-static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire, int depth,
-                      struct err *err)
+static int wire_check_field(const ProtobufCMessageDescriptor *descriptor,
+                            const struct wire_field *field, struct message_check *check)
 {
-    int rc = depth < MESSAGE_DEPTH_MAX ? 0 : ERR_INVALID;
+    if (++check->fields > MESSAGE_FIELDS_MAX)
+        return err_set(check->err, ERR_INVALID, "the message has more than %d fields",
+                       MESSAGE_FIELDS_MAX);
+    if (!field->has_length)
+        return 0;
+    return wire_check_bytes(protobuf_c_message_descriptor_get_field(descriptor, field->number),
+                            field->bytes, check);
+}
+
+/* protobuf-c takes strings as they are, and they would end at a NUL; and however many fields there
+ * are, of which the smallest takes it thirty times its bytes. */
+static int wire_check(const ProtobufCMessageDescriptor *descriptor, struct wire wire,
+                      struct message_check *check)
+{
+    int rc = ++check->depth > MESSAGE_DEPTH_MAX ? ERR_INVALID : 0;
     struct wire_field field;
 
     while (rc == 0 && wire_next(&wire, &field))
-        if (field.has_length)
-            rc = wire_check_bytes(protobuf_c_message_descriptor_get_field(descriptor, field.number),
-                                  field.bytes, depth, err);
+        rc = wire_check_field(descriptor, &field, check);
     if (rc == 0 && (wire.at < wire.end || field.number != 0))
         rc = ERR_INVALID;
-    if (rc != 0 && err->code == 0)
-        err_set(err, rc, "the message is no %s", descriptor->name);
+    if (rc != 0 && check->err->code == 0)
+        err_set(check->err, rc, "the message is no %s", descriptor->name);
+    check->depth--;
     return rc;
 }
 
@@ -116,11 +136,12 @@ int rpc_read(const ProtobufCMessageDescriptor *descriptor, const void *data, siz
 {
     ProtobufCAllocator allocator = {
         .alloc = message_alloc, .free = message_free, .allocator_data = arena};
+    struct message_check check = {.err = err};
     struct wire wire = {data, (const uint8_t *)data + len};
     int rc;
 
     err_clear(err);
-    rc = wire_check(descriptor, wire, 0, err);
+    rc = wire_check(descriptor, wire, &check);
     if (rc != 0)
         return rc;
     *out = protobuf_c_message_unpack(descriptor, &allocator, len, data);

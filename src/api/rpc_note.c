@@ -3,6 +3,12 @@
 
 /* What is said of a call in the log and counted in the figures, once it is over. */
 
+/* One that is there twice says nothing. */
+static const char *note_metadata(const struct grpc_call *call, const char *name)
+{
+    return grpc_metadata_count(call, name) == 1 ? grpc_metadata(call, name) : NULL;
+}
+
 void rpc_opened(void *arg, struct grpc_call *call)
 {
     struct rpc_note *note = arena_calloc(grpc_arena(call), 1, sizeof(*note));
@@ -10,8 +16,8 @@ void rpc_opened(void *arg, struct grpc_call *call)
     (void)arg;
     if (note == NULL)
         return;
-    trace_begin(&note->trace, grpc_metadata(call, "x-request-id"),
-                grpc_metadata(call, "traceparent"));
+    trace_begin(&note->trace, note_metadata(call, "x-request-id"),
+                note_metadata(call, "traceparent"));
     grpc_set_context(call, note);
     grpc_add_metadata(call, "x-request-id", note->trace.request_id);
 }

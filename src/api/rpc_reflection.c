@@ -122,8 +122,8 @@ static void reflection_send(struct grpc_call *call, struct err *failure,
         answer->error_response = &refusal;
     }
     buf_init(&out, RPC_ANSWER_MAX);
-    if (rpc_put(&out, &answer->base) == 0)
-        grpc_send(call, buf_str(&out), out.len);
+    if (rpc_put(&out, &answer->base) != 0 || grpc_send(call, buf_str(&out), out.len) == ERR_NOMEM)
+        grpc_finish(call, GRPC_RESOURCE_EXHAUSTED, err_code_text(ERR_NOMEM));
     buf_free(&out);
 }
 

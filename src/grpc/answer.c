@@ -72,6 +72,7 @@ static int answer_put_trailers(struct grpc_call *call)
     char number[4];
 
     headers_add_status(&headers, call, number);
+    sched_stop_timer(call->sched, &call->stall_timer);
     call->closing = true;
     call->end_ns = clock_monotonic_ns();
     return nghttp2_submit_trailer(call->conn->session, call->stream_id, headers.list,
@@ -172,6 +173,14 @@ static void answer_only_status(struct grpc_call *call)
                                                headers.count, NULL));
 }
 
+/* The end waits for a window, too, if the reader has used up the last one. */
+static void answer_close(struct grpc_call *call)
+{
+    if (!call->stall_timer.armed)
+        answer_await_reader(call);
+    answer_resume(call);
+}
+
 static void answer_end(struct grpc_call *call, enum grpc_status status, const char *message)
 {
     struct buf failure;
@@ -186,7 +195,7 @@ static void answer_end(struct grpc_call *call, enum grpc_status status, const ch
     if (!call->responded)
         answer_only_status(call);
     else
-        answer_resume(call);
+        answer_close(call);
 }
 
 void grpc_call_conclude(struct grpc_call *call, enum grpc_status status, const char *message)

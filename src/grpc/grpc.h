@@ -88,6 +88,9 @@ struct grpc_handlers {
     const struct grpc_method *(*find)(void *arg, const char *path);
     /* NULL, or told of each call before anything else is done with it. */
     void (*opened)(void *arg, struct grpc_call *call);
+    /* NULL, or asked about each call whose method was found, before any of its message is taken or
+     * inflated. False: it has finished the call. */
+    bool (*admit)(void *arg, struct grpc_call *call);
     /* NULL, or told of each call that was opened, with its status, once it is over: for the access
      * log and metrics. */
     void (*closed)(void *arg, const struct grpc_call *call);
@@ -111,6 +114,9 @@ const struct grpc_method *grpc_method(const struct grpc_call *call); /* NULL: no
 const char *grpc_path(const struct grpc_call *call);
 /* Metadata by its lower-case name; NULL if absent; the first one. */
 const char *grpc_metadata(const struct grpc_call *call, const char *name);
+size_t grpc_metadata_count(const struct grpc_call *call, const char *name); /* how often */
+/* In `admit`: its messages may have less than max_message. */
+void grpc_limit_message(struct grpc_call *call, size_t max);
 /* The request of a method without client_streams. */
 const void *grpc_message(const struct grpc_call *call, size_t *len);
 struct arena *grpc_arena(struct grpc_call *call); /* memory that dies with the call */

@@ -95,6 +95,21 @@ const char *grpc_metadata(const struct grpc_call *call, const char *name)
     return found;
 }
 
+size_t grpc_metadata_count(const struct grpc_call *call, const char *name)
+{
+    size_t count = 0;
+
+    for (const struct grpc_metadata *item = call->metadata; item != NULL; item = item->next)
+        count += strcmp(item->name, name) == 0;
+    return count;
+}
+
+void grpc_limit_message(struct grpc_call *call, size_t max)
+{
+    if (max < call->inbox.max)
+        call->inbox.max = max;
+}
+
 const struct grpc_method *grpc_method(const struct grpc_call *call)
 {
     return call->method;
@@ -147,6 +162,18 @@ static bool request_count(struct grpc_call *call)
                                              call->inbox.bytes.len + call->message.len);
 }
 
+static bool request_find(struct grpc_call *call)
+{
+    const struct grpc_handlers *handlers = &call->server->handlers;
+
+    call->method = handlers->find(handlers->arg, grpc_path(call));
+    if (call->method == NULL) {
+        grpc_call_conclude(call, GRPC_UNIMPLEMENTED, "unknown service or method");
+        return false;
+    }
+    return handlers->admit == NULL || handlers->admit(handlers->arg, call);
+}
+
 /* Whether the handler may have it; else it is answered. */
 static bool request_check(struct grpc_call *call)
 {
@@ -166,10 +193,7 @@ static bool request_check(struct grpc_call *call)
         grpc_call_conclude(call, GRPC_INVALID_ARGUMENT,
                            "grpc-timeout is not up to eight digits and one of H M S m u n");
     } else {
-        call->method = call->server->handlers.find(call->server->handlers.arg, grpc_path(call));
-        if (call->method != NULL)
-            return true;
-        grpc_call_conclude(call, GRPC_UNIMPLEMENTED, "unknown service or method");
+        return request_find(call);
     }
     return false;
 }

@@ -55,8 +55,11 @@ static int listen_grpc(struct server *server, struct err *err)
                                      .write_timeout_ms = LISTEN_WRITE_TIMEOUT_MS,
                                      .ping_interval_ms = LISTEN_PING_MS,
                                      .keepalive = config->keepalive};
-    const struct grpc_handlers handlers = {
-        .find = rpc_find, .opened = rpc_opened, .closed = rpc_closed, .arg = server->api};
+    const struct grpc_handlers handlers = {.find = rpc_find,
+                                           .opened = rpc_opened,
+                                           .admit = rpc_admit,
+                                           .closed = rpc_closed,
+                                           .arg = server->api};
     int rc = grpc_server_start(server->loop, &grpc, &handlers, &server->grpc, err);
 
     return rc == 0 ? 0

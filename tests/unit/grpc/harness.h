@@ -29,7 +29,8 @@ struct harness {
     struct loop *loop;
     struct grpc_server *server;
     struct grpc_method method;
-    uv_timer_t beat; /* so that no turn takes long */
+    bool (*admit)(struct grpc_call *call); /* a test's own; NULL: everybody */
+    uv_timer_t beat;                       /* so that no turn takes long */
     struct op stop;
     bool stopped;
     size_t opened, closed;
@@ -55,6 +56,13 @@ static inline void harness_on_opened(void *arg, struct grpc_call *call)
 
     (void)call;
     harness->opened++;
+}
+
+static inline bool harness_on_admit(void *arg, struct grpc_call *call)
+{
+    struct harness *harness = arg;
+
+    return harness->admit == NULL || harness->admit(call);
 }
 
 static inline void harness_on_closed(void *arg, const struct grpc_call *call)
@@ -91,6 +99,7 @@ static inline void harness_start(struct harness *harness, const struct grpc_conf
 {
     const struct grpc_handlers handlers = {.find = harness_find,
                                            .opened = harness_on_opened,
+                                           .admit = harness_on_admit,
                                            .closed = harness_on_closed,
                                            .arg = harness};
     struct err err = {0};
@@ -194,10 +203,10 @@ static inline size_t client_put(unsigned char *out, const char *name, const char
     return 3 + name_len + value_len;
 }
 
-/* A call without a message. `timeout`: grpc-timeout, or NULL. */
-static inline void client_call(struct client *client, uint32_t stream, const char *timeout)
+/* Headers of a call with `name: value`, or NULL, besides. */
+static inline void client_open(struct client *client, uint32_t stream, const char *name,
+                               const char *value)
 {
-    static const char empty[GRPC_PREFIX_SIZE] = {0};
     unsigned char block[512];
     size_t len = 0;
 
@@ -206,9 +215,17 @@ static inline void client_call(struct client *client, uint32_t stream, const cha
     len += client_put(block + len, ":path", "/m");
     len += client_put(block + len, ":authority", "x");
     len += client_put(block + len, "content-type", "application/grpc");
-    if (timeout != NULL)
-        len += client_put(block + len, "grpc-timeout", timeout);
+    if (name != NULL)
+        len += client_put(block + len, name, value);
     client_frame(client, FRAME_HEADERS, FLAG_END_HEADERS, stream, block, len);
+}
+
+/* A call with an empty message. `timeout`: grpc-timeout, or NULL. */
+static inline void client_call(struct client *client, uint32_t stream, const char *timeout)
+{
+    static const char empty[GRPC_PREFIX_SIZE] = {0};
+
+    client_open(client, stream, timeout != NULL ? "grpc-timeout" : NULL, timeout);
     client_frame(client, FRAME_DATA, FLAG_END_STREAM, stream, empty, sizeof(empty));
 }
 

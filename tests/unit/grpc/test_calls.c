@@ -233,6 +233,38 @@ static void test_a_stream_takes_no_more_with_time(void **state)
     harness_end(&harness);
 }
 
+static void send_a_little(void *arg, struct grpc_call *call)
+{
+    hold(arg, call);
+    assert_int_equal(grpc_send(call, "12345", 5), 0);
+}
+
+/* What was sent has just filled the window of two calls when they end; one reader opens another. */
+static void test_an_end_without_a_window_is_given_up(void **state)
+{
+    struct grpc_config config = harness_config();
+    struct harness harness;
+    struct client client;
+
+    (void)state;
+    config.write_timeout_ms = 50;
+    harness_start(&harness, &config, send_a_little);
+    client_connect(&client, &harness, GRPC_PREFIX_SIZE + 5);
+    client_call(&client, 1, NULL);
+    client_call(&client, 3, NULL);
+    harness_until(&harness, held_count == 2 && held[0]->out.len == 0 && held[1]->out.len == 0);
+    grpc_finish(held[0], GRPC_OK, NULL);
+    grpc_finish(held[1], GRPC_OK, NULL);
+    client_open_window(&client, 3, 1);
+    harness_until(&harness, harness.closed == 1);
+    assert_int_equal(harness.last, GRPC_OK);
+    harness_until(&harness, harness.closed == 2);
+    assert_int_equal(harness.last, GRPC_RESOURCE_EXHAUSTED);
+    harness_begin_stop(&harness);
+    client_close(&client);
+    harness_end(&harness);
+}
+
 /* --- requests --- */
 
 static void test_calls_beyond_the_limit_are_refused(void **state)
@@ -301,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup(test_an_unread_answer_is_given_up, reset),
         cmocka_unit_test_setup(test_unread_answers_have_a_limit, reset),
         cmocka_unit_test_setup(test_a_stream_takes_no_more_with_time, reset),
+        cmocka_unit_test_setup(test_an_end_without_a_window_is_given_up, reset),
         cmocka_unit_test_setup(test_calls_beyond_the_limit_are_refused, reset),
         cmocka_unit_test_setup(test_metadata_leaves_room_for_the_status, reset),
     };
