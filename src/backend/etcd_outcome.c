@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "backend/backoff.h"
 
 /* How a step ends, and what makes it try again instead. */
 
@@ -93,22 +93,18 @@ bool etcdb_step_fail_to_write(struct etcdb_step *step)
 
 /* --- trying again --- */
 
-static uint64_t step_backoff_ms(unsigned nth)
-{
-    uint64_t ms = STEP_PAUSE_MAX_MS;
-    uint32_t dice;
-
-    if (nth < 5 && (uint64_t)STEP_PAUSE_MIN_MS << nth < ms)
-        ms = (uint64_t)STEP_PAUSE_MIN_MS << nth;
-    hash_random(&dice, sizeof(dice));
-    return ms / 2 + dice % ms; /* half to one and a half */
-}
-
 static void step_count_attempt(struct etcdb_step *step)
 {
     step->result->attempts++;
     if (step->step->on_attempt != NULL)
         step->step->on_attempt(step->step, step->result->attempts, &step->err);
+}
+
+static bool step_pause(struct etcdb_step *step)
+{
+    step_count_attempt(step);
+    return etcdb_step_pause(
+        step, backend_backoff_ms(step->pauses++, STEP_PAUSE_MIN_MS, STEP_PAUSE_MAX_MS));
 }
 
 /* The same again, as long as there is a point in finding out; else the failure in step->err. */
@@ -118,34 +114,20 @@ static bool step_try_in_doubt(struct etcdb_step *step)
 
     if (now - step->doubt_since_ms >= step->db->doubt_wait_ms)
         return etcdb_step_fail(step);
-    step_count_attempt(step);
-    return etcdb_step_pause(step, step_backoff_ms(step->pauses++));
-}
-
-/* How long the cluster has been away, as far as steps have noticed. One that was noticed a while
- * ago is over: this is another. */
-static uint64_t step_note_down(struct etcdb_step *step)
-{
-    struct etcdb *db = step->db;
-    uint64_t now = etcdb_sched(db)->now_ms;
-
-    if (db->down_since_ms == 0 || step->called_ms > db->down_seen_ms + ETCDB_DOWN_GRACE_MS)
-        db->down_since_ms = step->called_ms > 0 ? step->called_ms : 1;
-    db->down_seen_ms = now;
-    return now - db->down_since_ms;
+    return step_pause(step);
 }
 
 /* A cluster that is away is given some time to come back. */
 static bool step_on_nobody(struct etcdb_step *step)
 {
-    uint64_t away_ms = step_note_down(step);
+    struct etcdb *db = step->db;
+    uint64_t away_ms = backend_down_note(&db->down, etcdb_sched(db)->now_ms, step->called_ms);
 
     if (step->canceled)
         return etcdb_step_fail_with(step, ERR_CANCELED, "canceled");
-    if (away_ms >= ETCDB_DOWN_GRACE_MS || step->result->attempts >= STEP_MAX_ATTEMPTS)
+    if (away_ms >= BACKEND_DOWN_GRACE_MS || step->result->attempts >= STEP_MAX_ATTEMPTS)
         return etcdb_step_fail(step);
-    step_count_attempt(step);
-    return etcdb_step_pause(step, step_backoff_ms(step->pauses++));
+    return step_pause(step);
 }
 
 /* etcd says so when the entry was made as well as when it was not. */

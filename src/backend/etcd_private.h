@@ -1,6 +1,7 @@
 #ifndef BFM_BACKEND_ETCD_PRIVATE_H
 #define BFM_BACKEND_ETCD_PRIVATE_H
 
+#include "backend/down.h"
 #include "backend/etcd.h"
 #include "backend/etcd_answer.h"
 #include "backend/etcd_client.h"
@@ -17,7 +18,6 @@
 enum {
     ETCDB_BODY_MAX = 256 << 20, /* bytes of one request's text */
     ETCDB_PING_MS = 2000,
-    ETCDB_DOWN_GRACE_MS = 3000, /* a target unreachable for longer fails at once */
 };
 
 struct etcdb {
@@ -33,8 +33,7 @@ struct etcdb {
     size_t max_request;     /* bytes */
     uint64_t doubt_wait_ms; /* for finding out what became of a step */
     unsigned active;        /* operations under way */
-    uint64_t down_since_ms; /* 0: the last step reached somebody */
-    uint64_t down_seen_ms;  /* when that was noticed last */
+    struct backend_down down;
     struct op *close_op;
     struct op close_client;
 };

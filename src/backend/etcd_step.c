@@ -129,7 +129,7 @@ static bool step_answered(struct etcdb_step *step)
 
     if (step->rc != 0)
         return etcdb_step_on_failure(step);
-    step->db->down_since_ms = 0;
+    backend_down_end(&step->db->down);
     step->pauses = 0;
     if (step->canceled && state != ETCDB_SENDING && state != ETCDB_PROBING)
         return etcdb_step_fail_with(step, ERR_CANCELED, "canceled");

@@ -126,14 +126,18 @@ bool etcdb_step_on_failure(struct etcdb_step *step);
 /* A comparison was lost against somebody who changed a key: looks again. */
 bool etcdb_step_on_lost(struct etcdb_step *step);
 
-/* etcd_chunk.c: what is sent next, and what the marker says to that */
-/* Where there is nothing to look at first, sends at once. */
-bool etcdb_step_begin(struct etcdb_step *step);
+/* etcd_judge.c: what the marker means, and what etcd answered */
 /* What step->marker means. `body` has the keys that were looked at with it; NULL: none were. */
 bool etcdb_step_decide(struct etcdb_step *step, const cJSON *body);
 bool etcdb_step_looked(struct etcdb_step *step);
 bool etcdb_step_judge(struct etcdb_step *step);
 bool etcdb_step_probed(struct etcdb_step *step);
+
+/* etcd_chunk.c: what is sent next */
+/* Where there is nothing to look at first, sends at once. */
+bool etcdb_step_begin(struct etcdb_step *step);
+/* As many operations behind those that are done as go into one transaction. */
+bool etcdb_step_send_chunk(struct etcdb_step *step);
 /* The server takes fewer operations than was thought. */
 bool etcdb_step_shrink(struct etcdb_step *step);
 /* Operations that took effect by now. */

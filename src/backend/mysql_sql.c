@@ -3,6 +3,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* For what is asked in the session of a script, whose sql_select_limit may be 0: without a LIMIT of
+ * its own a SELECT then has no row, and is not even computed. */
+#define ONE_ROW " LIMIT 1"
+
 enum {
     LIMIT_SECONDS_MAX = 31536000, /* a year: what the server has for "none" */
 };
@@ -68,11 +72,17 @@ void mysql_put_look(struct buf *sql, const struct mysql_names *names)
                "TIMESTAMPDIFF(MICROSECOND,'1970-01-01 00:00:00',applied_at),session_id FROM %s",
                names->journal);
     put_key(sql, names);
+    buf_puts(sql, ONE_ROW);
 }
 
 void mysql_put_lock(struct buf *sql, const char *lock, unsigned seconds)
 {
-    buf_printf(sql, "SELECT GET_LOCK(%s,%u),IS_USED_LOCK(%s)", lock, seconds, lock);
+    buf_printf(sql, "SELECT GET_LOCK(%s,%u),IS_USED_LOCK(%s)" ONE_ROW, lock, seconds, lock);
+}
+
+void mysql_put_has_lock(struct buf *sql)
+{
+    buf_puts(sql, "SELECT 1,CONNECTION_ID()" ONE_ROW);
 }
 
 void mysql_put_unlock(struct buf *sql, const char *lock)
@@ -147,5 +157,5 @@ void mysql_put_remove(struct buf *sql, const struct mysql_names *names,
 /* DO would pass over the error. */
 void mysql_put_guard(struct buf *sql)
 {
-    buf_puts(sql, "SELECT ~0+(ROW_COUNT()<>1)");
+    buf_puts(sql, "SELECT ~0+(ROW_COUNT()<>1)" ONE_ROW);
 }

@@ -57,6 +57,8 @@ void mysql_put_create_journal(struct buf *sql, const char *journal);
 void mysql_put_look(struct buf *sql, const struct mysql_names *names);
 /* One row: 1 if the lock is had after so many seconds at most, and the session that has it. */
 void mysql_put_lock(struct buf *sql, const char *lock, unsigned seconds);
+/* The same row for a session that has it already. */
+void mysql_put_has_lock(struct buf *sql);
 void mysql_put_unlock(struct buf *sql, const char *lock);
 /* Fails with 1062 if there is a row. */
 void mysql_put_insert(struct buf *sql, const struct mysql_names *names,

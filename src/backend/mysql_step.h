@@ -201,6 +201,23 @@ bool mys_wise_look(struct mys_step *step);
 bool mys_wise_looked(struct mys_step *step);
 bool mys_wise_replayed(struct mys_step *step);
 
+/* mysql_wise_marks.c: the row around the statement that the step is at */
+const struct sql_statement *mys_wise_statement(const struct mys_step *step);
+enum mysql_kind mys_wise_kind(const struct mys_step *step);
+bool mys_wise_is_last(const struct mys_step *step);
+/* What the row is in front of it: its kind "" where there is none. */
+struct mysql_place mys_wise_before(const struct mys_step *step);
+/* Each puts a part of the query. */
+void mys_wise_put_started(struct mys_step *step);
+void mys_wise_put_done(struct mys_step *step);
+void mys_wise_put_restore(struct mys_step *step);
+/* All marks of the query that worked were of the row. */
+bool mys_wise_is_marked(const struct mys_step *step);
+bool mys_wise_fail_unmarked(struct mys_step *step);
+/* The query failed at `at`: the mark in front of the statement met another row than was read. */
+bool mys_wise_is_taken(const struct mys_step *step, size_t at);
+bool mys_wise_fail_taken(struct mys_step *step);
+
 /* mysql_wise_statement.c */
 bool mys_wise_next(struct mys_step *step);
 bool mys_wise_run(struct mys_step *step);

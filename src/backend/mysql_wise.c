@@ -28,7 +28,7 @@ bool mys_wise_look(struct mys_step *step)
     mys_wise_put_lock_limits(step);
     step->layout.lock_at = mys_put_next(step);
     if (step->locked)
-        buf_puts(&step->sql, "SELECT 1,CONNECTION_ID()");
+        mysql_put_has_lock(&step->sql);
     else
         mysql_put_lock(&step->sql, step->names.lock, 0);
     step->layout.journal_at = mys_put_next(step);

@@ -19,112 +19,19 @@
  * become somebody else's: the guard then ends the query in front of the statement.
  */
 
-static const struct sql_statement *wise_statement(const struct mys_step *step)
-{
-    return &step->script->statements[step->at];
-}
-
-static enum mysql_kind wise_kind(const struct mys_step *step)
-{
-    return (enum mysql_kind)wise_statement(step)->kind;
-}
-
-static const char *wise_kind_name(const struct mys_step *step, bool started)
-{
-    if (mys_is_down(step))
-        return started ? "undo started" : "undo done";
-    return started ? "started" : "done";
-}
-
-static struct mysql_place wise_place(const struct mys_step *step, bool started)
-{
-    return (struct mysql_place){.kind = wise_kind_name(step, started),
-                                .statement = started ? step->at + 1 : step->at,
-                                .run = step->names.run};
-}
-
-/* What the query moves the row to, incomplete: failures show in step->sql. */
-static struct mysql_place wise_goal(struct mys_step *step, bool started, size_t statement)
-{
-    int rc = script_prefix_move(&step->prefix, step->script, statement);
-
-    if (rc != 0)
-        step->sql.rc = rc;
-    snprintf(step->prefix_quoted, sizeof(step->prefix_quoted), "'%s'", step->prefix.checksum);
-    return (struct mysql_place){.kind = wise_kind_name(step, started),
-                                .statement = statement,
-                                .run = step->names.run,
-                                .checksum = step->prefix_quoted};
-}
-
-/* What the row is in front of the statement: its kind "" where there is none. */
-static struct mysql_place wise_before(const struct mys_step *step)
-{
-    const struct mys_row *row = &step->row;
-    struct mysql_place before;
-
-    if (!row->exists)
-        return (struct mysql_place){.kind = ""};
-    if (row->is_complete)
-        return (struct mysql_place){.kind = "up",
-                                    .run = step->claim_run,
-                                    .applied_us = step->claim_applied_us,
-                                    .checksum = step->claim_checksum};
-    before = wise_place(step, step->doubtful);
-    before.run = step->row_run;
-    return before;
-}
-
-static void wise_put_started(struct mys_step *step)
-{
-    const struct mysql_place before = wise_before(step);
-    const struct mysql_place started = wise_goal(step, true, step->at + 1);
-
-    step->layout.journal_at = mys_put_next(step);
-    if (before.kind[0] == '\0')
-        mysql_put_insert(&step->sql, &step->names, &started);
-    else
-        mysql_put_move(&step->sql, &step->names, &before, &started);
-    step->layout.guard_at = mys_put_next(step);
-    mysql_put_guard(&step->sql);
-}
-
-static bool wise_is_last(const struct mys_step *step)
-{
-    return step->at + 1 == step->script->statement_count;
-}
-
-/* Behind the last statement the row is whole, or gone. */
-static void wise_put_done(struct mys_step *step)
-{
-    const struct mysql_place started = wise_place(step, true);
-    const struct mysql_place whole = {.kind = "up", .run = step->names.run};
-    struct mysql_place done;
-
-    step->layout.done_at = mys_put_next(step);
-    if (!wise_is_last(step)) {
-        done = wise_goal(step, false, step->at + 1);
-        mysql_put_move(&step->sql, &step->names, &started, &done);
-    } else if (mys_is_down(step)) {
-        mysql_put_remove(&step->sql, &step->names, &started);
-    } else {
-        mysql_put_move(&step->sql, &step->names, &started, &whole);
-    }
-}
-
 static bool wise_put_script(struct mys_step *step)
 {
     step->layout.script_at = mys_put_next(step);
     step->layout.first = step->at;
     step->layout.count = 1;
-    return template_render_statement(step->script, wise_statement(step), &step->values, &step->sql,
-                                     &step->err) == 0;
+    return template_render_statement(step->script, mys_wise_statement(step), &step->values,
+                                     &step->sql, &step->err) == 0;
 }
 
 /* What the session had for the step, unless the answers of the statement cannot be counted. */
 static void wise_put_end(struct mys_step *step)
 {
-    if (!wise_is_last(step) || wise_kind(step) == MYSQL_OPAQUE)
+    if (!mys_wise_is_last(step) || mys_wise_kind(step) == MYSQL_OPAQUE)
         return;
     mys_put_next(step);
     mysql_put_unlock(&step->sql, step->names.lock);
@@ -141,11 +48,11 @@ bool mys_wise_run(struct mys_step *step)
     mys_put_next(step);
     buf_puts(&step->sql, "START TRANSACTION");
     if (!step->records) {
-        wise_put_started(step);
+        mys_wise_put_started(step);
         if (!wise_put_script(step))
             return mys_fail(step);
     }
-    wise_put_done(step);
+    mys_wise_put_done(step);
     step->layout.commit_at = mys_put_next(step);
     buf_puts(&step->sql, "COMMIT");
     wise_put_end(step);
@@ -155,71 +62,12 @@ bool mys_wise_run(struct mys_step *step)
     return false;
 }
 
-/* --- whether the marks were made --- */
-
-/* Every mark is of the one row. Behind a CALL, which gives any number of answers, the last two are
- * of the mark and of COMMIT. */
-static bool wise_is_marked(const struct mys_step *step)
-{
-    const struct maria_result *results = step->results.results;
-    const struct mys_layout *layout = &step->layout;
-    bool at_end = step->at < step->script->statement_count && wise_kind(step) == MYSQL_OPAQUE;
-    size_t done_at = at_end ? step->results.count - 2 : layout->done_at;
-
-    return (layout->journal_at == SIZE_MAX || results[layout->journal_at].affected == 1) &&
-           results[done_at].affected == 1;
-}
-
-static bool wise_fail_unmarked(struct mys_step *step)
-{
-    const bool ran = step->layout.script_at != SIZE_MAX;
-
-    step->in_doubt = false;
-    step->soiled = true; /* the session goes, and the lock with it */
-    err_set(&step->err, ERR_IN_DOUBT,
-            "the journal's row of this migration was changed by somebody else while statement %zu "
-            "was at work%s; look which statements took effect and what the row says, then run "
-            "again",
-            ran || step->records ? step->at + 1 : step->at,
-            ran ? ", and the statement took effect" : "");
-    if (ran) {
-        step->err.statement = (unsigned)(step->at + 1);
-        step->err.line = wise_statement(step)->line;
-    }
-    return mys_fail(step);
-}
-
-/* The mark in front of the statement met another row than the one that was read. */
-static bool wise_is_taken(const struct mys_step *step, size_t at)
-{
-    const struct mys_layout *layout = &step->layout;
-    const unsigned error = step->results.error;
-
-    return (at == layout->journal_at && error == MYB_DUPLICATE_KEY) ||
-           (at == layout->guard_at && error == MYB_OUT_OF_RANGE);
-}
-
-static bool wise_fail_taken(struct mys_step *step)
-{
-    const struct sql_statement *statement = wise_statement(step);
-
-    step->in_doubt = false;
-    step->soiled = true; /* with the open transaction; the lock goes too */
-    err_set(&step->err, ERR_LOCKED,
-            "the journal's row of this migration was changed by somebody else, so statement %zu "
-            "(%s:%u) was not run; when nobody is at work on it any more, run again",
-            step->at + 1, step->script->file, statement->line);
-    step->err.statement = (unsigned)(step->at + 1);
-    step->err.line = statement->line;
-    return mys_fail(step);
-}
-
 /* --- the end of a script that has become shorter --- */
 
 /* All that is left of it was done before. */
 static bool wise_finish(struct mys_step *step)
 {
-    const struct mysql_place done = wise_before(step);
+    const struct mysql_place done = mys_wise_before(step);
     const struct mysql_place whole = {.kind = "up", .run = step->names.run};
 
     mys_begin_sql(step);
@@ -238,8 +86,8 @@ static bool wise_finish(struct mys_step *step)
 static bool wise_finished(struct mys_step *step)
 {
     if (step->rc == 0 || step->results.count > step->layout.commit_at) {
-        if (!wise_is_marked(step))
-            return wise_fail_unmarked(step);
+        if (!mys_wise_is_marked(step))
+            return mys_wise_fail_unmarked(step);
         crash_point("step_committed");
         return mys_succeed(step, BACKEND_DONE);
     }
@@ -251,7 +99,7 @@ static bool wise_finished(struct mys_step *step)
 
 static bool wise_fail_in_doubt(struct mys_step *step)
 {
-    const struct sql_statement *statement = wise_statement(step);
+    const struct sql_statement *statement = mys_wise_statement(step);
     size_t nth = step->at + 1;
 
     err_set(&step->err, ERR_IN_DOUBT,
@@ -275,7 +123,7 @@ bool mys_wise_next(struct mys_step *step)
         return wise_finish(step);
     if (!step->doubtful || step->known_done == step->at + 1)
         return mys_wise_run(step);
-    switch (wise_kind(step)) {
+    switch (mys_wise_kind(step)) {
     case MYSQL_REPEATABLE:
     case MYSQL_ONCE: /* if it works now, it had not before */
         return mys_wise_run(step);
@@ -291,11 +139,11 @@ bool mys_wise_next(struct mys_step *step)
 
 static bool wise_worked(struct mys_step *step)
 {
-    bool is_last = wise_is_last(step);
+    bool is_last = mys_wise_is_last(step);
 
-    if (!wise_is_marked(step))
-        return wise_fail_unmarked(step);
-    if (is_last && wise_kind(step) != MYSQL_OPAQUE && step->rc == 0) {
+    if (!mys_wise_is_marked(step))
+        return mys_wise_fail_unmarked(step);
+    if (is_last && mys_wise_kind(step) != MYSQL_OPAQUE && step->rc == 0) {
         step->locked = false; /* wise_put_end() */
         step->soiled = step->script->dirties_session;
     }
@@ -317,23 +165,8 @@ static bool wise_worked(struct mys_step *step)
 /* Whether the failure of the statement means that nothing of it happened. */
 static bool wise_is_certain(const struct mys_step *step)
 {
-    return wise_kind(step) != MYSQL_OPAQUE &&
-           (!step->doubtful || wise_kind(step) == MYSQL_REPEATABLE);
-}
-
-/* The mark goes back to what it was, if it was written at all. */
-static void wise_put_restore(struct mys_step *step)
-{
-    const struct mysql_place started = wise_place(step, true);
-    struct mysql_place before = wise_before(step);
-
-    if (step->row.exists && !step->row.is_complete) /* also if another run had started it */
-        before = wise_goal(step, false, step->at);
-    mys_put_next(step);
-    if (before.kind[0] == '\0' || (step->at == 0 && !mys_is_down(step)))
-        mysql_put_remove(&step->sql, &step->names, &started);
-    else
-        mysql_put_move(&step->sql, &step->names, &started, &before);
+    return mys_wise_kind(step) != MYSQL_OPAQUE &&
+           (!step->doubtful || mys_wise_kind(step) == MYSQL_REPEATABLE);
 }
 
 static bool wise_undo(struct mys_step *step, enum mys_next next, bool restores)
@@ -346,7 +179,7 @@ static bool wise_undo(struct mys_step *step, enum mys_next next, bool restores)
     mys_put_next(step);
     buf_puts(&step->sql, "SHOW WARNINGS");
     if (restores)
-        wise_put_restore(step);
+        mys_wise_put_restore(step);
     mys_put_next(step);
     mysql_put_look(&step->sql, &step->names);
     return mys_ask(step, MYS_UNDOING);
@@ -361,7 +194,7 @@ bool mys_wise_ran(struct mys_step *step)
 
     if (step->at == step->script->statement_count)
         return wise_finished(step);
-    countable = wise_kind(step) != MYSQL_OPAQUE;
+    countable = mys_wise_kind(step) != MYSQL_OPAQUE;
     at = !countable && count > layout->script_at ? layout->script_at : count;
     if (step->rc == 0)
         return wise_worked(step);
@@ -370,12 +203,12 @@ bool mys_wise_ran(struct mys_step *step)
         return wise_worked(step);
     }
     if (countable && !step->records && count > layout->script_at &&
-        !mysql_kind_keeps_transaction(wise_kind(step)))
+        !mysql_kind_keeps_transaction(mys_wise_kind(step)))
         step->known_done = step->at + 1;
     if (step->rc == ERR_UNREACHABLE || step->results.error == 0)
         return mys_on_unknown(step);
-    if (wise_is_taken(step, at))
-        return wise_fail_taken(step);
+    if (mys_wise_is_taken(step, at))
+        return mys_wise_fail_taken(step);
     mys_note_error(step, at);
     if (maria_is_broken(step->conn)) /* it was too large to be read */
         return mys_fail(step);
@@ -390,7 +223,7 @@ bool mys_wise_ran(struct mys_step *step)
 static bool wise_fail_partly(struct mys_step *step)
 {
     const struct err why = step->err;
-    bool again = wise_kind(step) != MYSQL_OPAQUE;
+    bool again = mys_wise_kind(step) != MYSQL_OPAQUE;
 
     err_set(&step->err, ERR_IN_DOUBT,
             "%s; %s: look, then POST /api/v1/migrations/%s/resolve with schema \"%s\" and as "

@@ -82,6 +82,27 @@ static void test_taken_over_while_it_is_undone(void **state)
     assert_row(world, migration, "undo done 2");
 }
 
+/* A session in which a SELECT has no row, unless it says how many. */
+static void test_no_rows_in_the_session(void **state)
+{
+    struct world *world = *state;
+    const struct migration *migration =
+        load(world, "taken",
+             "SET sql_select_limit = 0;\nINSERT INTO log VALUES (2);\nCREATE TABLE v (a INT);",
+             "SET sql_select_limit = 0;\nDROP TABLE gone;\nDROP TABLE v;");
+
+    prepare_log(world);
+    take_over(world, "done", "NEW.statement=2");
+    fails(world, migration, BACKEND_UP, ERR_LOCKED, "so statement 2 ", 2, 2);
+    assert_log(world, "");
+    assert_no_table(world);
+    admin_text(world, "DELETE FROM bfmt.journal; DROP TRIGGER bfmt.taken");
+    up(world, migration, "s", BACKEND_DONE);
+    fails(world, migration, BACKEND_DOWN, ERR_DB, "error 1051", 2, 2);
+    assert_row(world, migration, "undo done 1");
+    fails(world, migration, BACKEND_DOWN, ERR_DB, "error 1051", 2, 2);
+}
+
 /* Somebody else begins it in the same moment, without the lock. */
 static void test_begun_by_somebody_else(void **state)
 {
@@ -131,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BACKEND_TEST(test_taken_over),
         BACKEND_TEST(test_taken_over_while_it_is_undone),
+        BACKEND_TEST(test_no_rows_in_the_session),
         BACKEND_TEST(test_begun_by_somebody_else),
         BACKEND_TEST(test_finished_by_somebody_else),
     };
