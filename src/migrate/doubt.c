@@ -70,6 +70,8 @@ static bool doubt_end(struct doubt *doubt)
     struct err err = doubt->err;
     struct op *op = doubt->op;
 
+    if (err.code != 0 && doubt->sm.state == DOUBT_RECORDING) /* the target may be ahead */
+        engine_target(doubt->engine, doubt->decision.migration->connection)->compared = false;
     sm_move(&doubt->sm, DOUBT_OVER);
     if (doubt->grant.lock != NULL)
         store->ops->unlock(store, doubt->grant.lock);
@@ -207,8 +209,7 @@ static bool doubt_on_decided(struct doubt *doubt)
     }
     if (doubt->rc != 0 && !doubt->decision.unknown)
         return doubt_fail(doubt);
-    if (doubt->rc != 0)
-        doubt->err = doubt->work.err;
+    doubt->err = doubt->work.err;
     return doubt_record(doubt);
 }
 
@@ -326,7 +327,6 @@ static void doubt_on_work(struct op *work, int rc)
 static void doubt_cancel(struct op *op)
 {
     struct doubt *doubt = op->impl;
-
     const enum doubt_state state = (enum doubt_state)doubt->sm.state;
 
     if (state == DOUBT_LOCKING || state == DOUBT_DECIDING || state == DOUBT_LOOKING_BACK)

@@ -101,7 +101,8 @@ struct engine_target {
     struct backend *backend;
     const char *why;
     /* The state database has what the target's journal says of the migrations that are known; else
-     * that nothing is in the state proves nothing. Kept by the reconciler. */
+     * that nothing is in the state proves nothing. Set by the reconciler; what could not be
+     * recorded ends it. */
     bool compared;
     bool compared_in_part; /* the journal has rows of migrations that are not known yet */
 };

@@ -268,4 +268,5 @@ void lane_note_unrecorded(struct lane *lane)
             "(%s); the next run or a reconcile catches up",
             node->migration->id, lane_schema(lane, node), err_text(&lane->op.err));
     lane->result->err = *err;
+    engine_target(lane->run->pub.engine, node->migration->connection)->compared = false;
 }

@@ -15,7 +15,7 @@
  *   DEPENDENTS  undo only: waits for the executions of each migration that depends on this one
  *   INDEXING    turns rows into bits, a slice per turn
  *   COMPARING   undo only, where there seems to be nothing to undo: waits for the target's journal, if the state
- *               may not have what is in it; then looks once more
+ *               may not have what is in it; then looks once more, and again while others put a part of it right
  *   LANES       lanes run in parallel up to `limit`; a slice of them is started per turn; may wait for a lane's plan
  *   CLOSING     only if the run has a row that says `running`: waits until it says how the run ended
  *   RECORDING   the caller has its answer (done() was called); rows of skipped steps are written behind it,
@@ -61,13 +61,13 @@ static const struct sm_state run_states[] = {
 
 enum {
     RUN_DEPENDENT_ROWS = 1000000, /* schemas of one dependent that are looked at before an undo */
+    RUN_COMPARE_AGAIN_MS = 1000,  /* between comparisons of which others hold a part */
 };
 
 static void run_check(const struct run_full *run)
 {
     assert((run->active == 0) == list_is_empty(&run->lanes));
     assert(run->sm.state == RUN_LANES || run->active == 0);
-    assert(run->sm.state == RUN_COMPARING || run->comparing == NULL);
     assert(run->sm.state != RUN_OVER || (!run->op.active && !run->row.op.active));
 }
 
@@ -274,41 +274,32 @@ static bool run_next_dependent(struct run_full *run)
 
 /* --- before an undo says that there is nothing to undo --- */
 
-static void run_on_compared(struct reconcile *reconcile)
-{
-    struct run_full *run = reconcile->data;
-
-    run_advance(run);
-}
-
+/* Once more while others are about to put right what it found, as long as a step waits for them. */
 static bool run_compare(struct run_full *run)
 {
-    const struct engine_target *target =
-        engine_target(run->pub.engine, run->request.migration->connection);
+    struct engine *engine = run->pub.engine;
+    const char *connection = run->request.migration->connection;
+    uint64_t now = engine->sched->now_ms;
     struct err err;
-    int rc;
 
-    if (target->backend == NULL) {
-        err_set(&err, ERR_UNSUPPORTED, "connection %s: %s", target->connection, target->why);
-        return run_fail(run, ERR_UNSUPPORTED, &err);
+    if (!run->has_compared)
+        run->comparing_since_ms = now;
+    if (run->has_compared && now - run->comparing_since_ms >= engine->config.lock_wait_ms) {
+        err_set(&err, ERR_LOCKED, "what is applied on connection %s is being changed; try again",
+                connection);
+        return run_fail(run, ERR_LOCKED, &err);
     }
     run_move(run, RUN_COMPARING);
-    rc = reconcile_start(run->pub.engine, target->connection, run_on_compared, run, &run->comparing,
-                         &err);
-    return rc != 0 ? run_fail(run, rc, &err) : false;
+    run->rc = compare_start(&run->compare, engine, connection,
+                            run->has_compared ? RUN_COMPARE_AGAIN_MS : 0, &run->op);
+    return run->rc != 0;
 }
 
 /* The state has by now what the journal had. */
-static bool run_judge_comparison(struct run_full *run)
+static bool run_on_compared(struct run_full *run)
 {
-    struct reconcile *compared = run->comparing;
-    struct err err = compared->err.code != 0 ? compared->err : compared->targets[0].err;
-
-    run->compared_but = compared->targets[0].left;
-    run->comparing = NULL;
-    reconcile_free(compared);
-    if (err.code != 0 || run->stop != 0)
-        return run_fail(run, err.code, &err);
+    if (run->rc != 0 || run->stop != 0)
+        return run_fail(run, run->rc, &run->op.err);
     run->has_compared = true;
     run_forget_applied(run);
     return run_start_loading(run);
@@ -316,18 +307,10 @@ static bool run_judge_comparison(struct run_full *run)
 
 static bool run_end_indexing(struct run_full *run)
 {
-    struct err err;
+    bool has_asked = run->has_compared && run->compare.left == 0;
 
-    if (run->stop == 0 && run_lacks_proof(run)) {
-        if (!run->has_compared)
-            return run_compare(run);
-        if (run->compared_but > 0) {
-            err_set(&err, ERR_LOCKED,
-                    "what is applied on connection %s is being changed; try again",
-                    run->request.migration->connection);
-            return run_fail(run, ERR_LOCKED, &err);
-        }
-    }
+    if (run->stop == 0 && !has_asked && run_lacks_proof(run))
+        return run_compare(run);
     run_move(run, RUN_LANES);
     return true;
 }
@@ -401,7 +384,7 @@ static bool run_once(struct run_full *run)
             return run_later(run);
         return run_end_indexing(run);
     case RUN_COMPARING:
-        return run_judge_comparison(run);
+        return run_on_compared(run);
     case RUN_LANES:
         return run_start_lanes(run);
     case RUN_CLOSING:
@@ -455,10 +438,7 @@ void run_stop(struct run_full *run, int why, bool hard)
     if (run->stop == 0 || run->stop == ERR_HALTED) /* what somebody asks for counts more */
         run->stop = why;
     run->hard = hard;
-    if (run->sm.state < RUN_INDEXING || run->sm.state == RUN_LANES)
-        op_cancel(&run->op);
-    if (run->comparing != NULL)
-        reconcile_cancel(run->comparing);
+    op_cancel(&run->op);
     list_foreach_safe(node, &run->lanes)
         lane_stop(node, hard);
 }

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/sm.h"
+#include "migrate/compare.h"
 #include "migrate/engine.h"
 
 /* What the files of a run share; nobody outside migrate/ includes this. */
@@ -62,10 +63,10 @@ struct run_full {
     struct map lane_by_schema; /* requested schema -> struct run_lane_result */
     size_t bits_len;           /* bytes per lane */
     uint8_t *bits;             /* lane i: bits + i * bits_len */
-    bool *unjournaled; /* undo: lane i was applied by an older server, which kept no journal */
-    struct reconcile *comparing; /* undo: the target's journal with the state; NULL: not now */
+    bool *unjournaled;      /* undo: lane i was applied by an older server, which kept no journal */
+    struct compare compare; /* undo: the target's journal with the state */
     bool has_compared;
-    size_t compared_but; /* differences that were left to other runs */
+    uint64_t comparing_since_ms;
 
     /* undo: who depends on it */
     const struct plan_dependent *dependents;

@@ -182,8 +182,9 @@ static void test_its_answer_is_lost(void **state)
     (void)state;
     for (int applied = 0; applied < 2; applied++) {
         begin(3);
-        world.doubt_is_lost = true;
+        world.doubt_is_lost = world.target.compared = true;
         assert_int_equal(decide_again(applied), ERR_UNREACHABLE);
+        assert_false(world.target.compared);
         assert_string_equal(world.log, "resolved " FIRST "@s\n");
         assert_false(fake_world_believes(&world, FIRST, "s"));
         world.doubt_is_lost = false;
