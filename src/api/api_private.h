@@ -26,6 +26,7 @@ struct api {
     struct health_watch health;
     const char *frontend_root; /* frontend_path without links; NULL: none */
     size_t calls;              /* under way */
+    size_t guests;             /* calls that last, of clients without a token */
 };
 
 #endif

@@ -293,7 +293,7 @@ static const struct rpc_method methods[] = {
      &migration__reconcile_request__descriptor, rpc_start_reconcile, rpc_answer_reconcile},
     {METHOD(HEALTH "Check"), RPC_OPEN | RPC_PROBE | RPC_QUIET, 0,
      &grpc__health__v1__health_check_request__descriptor, NULL, rpc_answer_check},
-    {METHOD(HEALTH "Watch"), RPC_OPEN | RPC_PROBE | RPC_QUIET, 0,
+    {METHOD(HEALTH "Watch"), RPC_OPEN | RPC_PROBE | RPC_QUIET | RPC_LASTS, 0,
      &grpc__health__v1__health_check_request__descriptor, NULL, rpc_answer_health_watch},
 };
 

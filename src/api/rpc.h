@@ -32,11 +32,12 @@ void rpc_closed(void *arg, const struct grpc_call *call);
 /* --- what the files rpc*.c share --- */
 
 enum {
-    RPC_OPEN = 1,  /* no token needed */
-    RPC_STATE = 2, /* needs the state database */
-    RPC_PROBE = 4, /* answered while stopping too */
-    RPC_QUIET = 8, /* left out of the access log */
-    RPC_RUNS = 16, /* runs something: takes an idempotency key */
+    RPC_OPEN = 1,   /* no token needed */
+    RPC_STATE = 2,  /* needs the state database */
+    RPC_PROBE = 4,  /* answered while stopping too */
+    RPC_QUIET = 8,  /* left out of the access log */
+    RPC_RUNS = 16,  /* runs something: takes an idempotency key */
+    RPC_LASTS = 32, /* has no end of its own */
 };
 
 enum {
@@ -67,6 +68,7 @@ static inline const struct rpc_method *rpc_method_of(const struct grpc_method *m
 struct rpc_note {
     struct trace trace;
     const char *token; /* name of the one that it came with; NULL: none, or a wrong one */
+    bool is_guest;     /* without a token, and with no end of its own: counted in api->guests */
 };
 
 /* The numbers of the fields of an answer about a run; `success` is 1. */

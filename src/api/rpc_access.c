@@ -7,6 +7,7 @@
 enum {
     ACCESS_CONTEXT_MAX = 4096,
     ACCESS_OPEN_MESSAGE = 4096, /* from somebody without a token: no name is as long */
+    ACCESS_GUESTS_MAX = 2048,   /* a third of the calls that there is room for at a time */
 };
 
 #define ACCESS_EXECUTED_BY "grpc_client"
@@ -77,6 +78,27 @@ bool rpc_authorize(struct api *api, struct grpc_call *call, const struct rpc_met
     return false;
 }
 
+static bool access_lasts(const struct grpc_method *method)
+{
+    return method->client_streams || (rpc_method_of(method)->flags & RPC_LASTS) != 0;
+}
+
+/* Calls without a token and without an end must not fill the room that all calls share. */
+static bool access_admit_guest(struct api *api, struct grpc_call *call)
+{
+    struct rpc_note *note = grpc_context(call);
+
+    if (note == NULL || api->guests == ACCESS_GUESTS_MAX) {
+        grpc_finish(call, GRPC_RESOURCE_EXHAUSTED,
+                    note == NULL ? err_code_text(ERR_NOMEM)
+                                 : "too many calls without a token are open; try again later");
+        return false;
+    }
+    note->is_guest = true;
+    api->guests++;
+    return true;
+}
+
 bool rpc_admit(void *arg, struct grpc_call *call)
 {
     const struct grpc_method *method = grpc_method(call);
@@ -84,7 +106,7 @@ bool rpc_admit(void *arg, struct grpc_call *call)
 
     if (method->client_streams || (rpc_method_of(method)->flags & RPC_OPEN) != 0) {
         grpc_limit_message(call, ACCESS_OPEN_MESSAGE);
-        return true;
+        return !access_lasts(method) || access_admit_guest(arg, call);
     }
     if (!rpc_authorize(arg, call, rpc_method_of(method), &grant))
         return false;

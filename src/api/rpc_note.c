@@ -62,6 +62,8 @@ void rpc_closed(void *arg, const struct grpc_call *call)
     const struct rpc_note *note = grpc_context(call) != NULL ? grpc_context(call) : &none;
     enum log_level level = api->config.access_log_level;
 
+    if (note->is_guest)
+        api->guests--;
     note_count(&api->metrics, call);
     if (!log_is_on(level) || note_is_quiet(call))
         return;

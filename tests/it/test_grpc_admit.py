@@ -3,6 +3,8 @@ import grpc
 import pytest
 from api_helpers import core  # noqa: F401
 from grpc_helpers import connect, messages  # noqa: F401
+from harness.processes import wait_until
+from test_grpc_standard import SERVING, health, watch  # noqa: F401
 
 Code = grpc.StatusCode
 OPEN = [("/migration.MigrationService/Health", False), ("/grpc.health.v1.Health/Check", False), ("/grpc.health.v1.Health/Watch", False),
@@ -46,3 +48,32 @@ def test_messages_have_a_limit_of_fields(core, connect):
     """Each takes memory, however short it is."""
     code, text = connect(core).fails("OrderBatch", migration_ids=[""] * 100001)
     assert (code, text) == (Code.INVALID_ARGUMENT, "the message has more than 100000 fields")
+
+
+def test_watches_of_strangers_have_a_bound(core, connect, health):
+    """Beside them everybody else is served; one that ends makes room."""
+    address = "127.0.0.1:" + core.env["BFM_GRPC_PORT"]
+    channels = [grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(4)]
+    try:
+        watches = [watch(channels[index // 700], health) for index in range(2048)]
+        assert {next(stream).status for stream in watches} == {SERVING}
+        with pytest.raises(grpc.RpcError) as error:
+            next(watch(channels[3], health))
+        assert error.value.code() == Code.RESOURCE_EXHAUSTED and "without a token" in error.value.details()
+        connect(core).call("ListRuns")
+        connect(core, token=None).call("Health")
+        watches.pop().cancel()
+        wait_until(lambda: can_watch(channels[3], health), what="room for another watch")
+    finally:
+        for channel in channels:
+            channel.close()
+
+
+def can_watch(channel, health):
+    stream = watch(channel, health)
+    try:
+        return next(stream).status == SERVING
+    except grpc.RpcError:
+        return False
+    finally:
+        stream.cancel()
