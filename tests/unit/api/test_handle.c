@@ -83,7 +83,10 @@ static int set_up(void **state)
         .token = "token",
         .access_log_level = LOG_DEBUG,
         .metrics = &metrics,
-        .hooks = {NULL, hook_reindex, hook_health, hook_state_ready, hook_stopping},
+        .hooks = {.reindex = hook_reindex,
+                  .health = hook_health,
+                  .state_ready = hook_state_ready,
+                  .stopping = hook_stopping},
     };
     struct registry *registry;
     struct err err;
