@@ -43,6 +43,29 @@ static struct log_field event_log_text(const char *key, const char *text)
     return text != NULL && text[0] != '\0' ? LOG_STR(key, text) : (struct log_field){0};
 }
 
+static struct log_field event_log_number(const char *key, bool known, int64_t number)
+{
+    return known ? LOG_INT(key, number) : (struct log_field){0};
+}
+
+static void event_log_run(const struct run_event *event, enum log_level level)
+{
+    const struct store_caller *caller = &event->run->request->caller;
+    const struct run_counts *counts = &event->run->counts;
+    bool has_ended = event->kind == RUN_EVENT_RUN_ENDED;
+
+    log_write(
+        level, event_log_message(event), LOG_STR("run_id", event->run->id),
+        LOG_INT("lanes", event->run->lane_count),
+        event_log_text("status", has_ended ? store_run_status_name(run_status(event->run)) : NULL),
+        event_log_number("applied", has_ended, counts->applied),
+        event_log_number("skipped", has_ended, counts->skipped),
+        event_log_number("failed", has_ended, counts->failed),
+        event_log_number("not_run", has_ended, counts->not_run),
+        event_log_text("request_id", caller->request_id),
+        event_log_text("trace_id", caller->trace_id), event_log_text("span_id", caller->span_id));
+}
+
 static void event_log_on_event(struct engine_listener *listener, const struct run_event *event)
 {
     const struct store_caller *caller = &event->run->request->caller;
@@ -54,11 +77,7 @@ static void event_log_on_event(struct engine_listener *listener, const struct ru
     if (!log_is_on(level))
         return;
     if (migration == NULL) {
-        log_write(level, event_log_message(event), LOG_STR("run_id", event->run->id),
-                  LOG_INT("lanes", event->run->lane_count),
-                  event_log_text("request_id", caller->request_id),
-                  event_log_text("trace_id", caller->trace_id),
-                  event_log_text("span_id", caller->span_id));
+        event_log_run(event, level);
         return;
     }
     log_write(level, event_log_message(event), LOG_STR("run_id", event->run->id),

@@ -87,7 +87,8 @@ def test_the_steps_of_a_run_carry_those_of_its_request(core):
 def test_steps_of_an_asynchronous_run_too(core):
     answer = core.client.request("POST", UP, {"connection": "core", "target": {}, "async": True}, {"X-Request-ID": "later"})
     assert answer.status == 202
-    core.wait_log(lambda line: line["msg"] == "run ended" and line["run_id"] == answer.json["run_id"])
+    ended = core.wait_log(lambda line: line["msg"] == "run ended" and line["run_id"] == answer.json["run_id"])
+    assert (ended["status"], ended["applied"], ended["skipped"], ended["failed"], ended["not_run"]) == ("succeeded", 2, 0, 0, 0)
     assert [line["msg"] for line in lines_of(core, "later")].count("migration applied") == 2
 
 
