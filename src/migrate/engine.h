@@ -209,6 +209,8 @@ struct run_lane_result {
     size_t planned; /* how many items there will be, unless it ends early; 0: not known yet */
     struct err err; /* code != 0: the whole pass failed (unreachable target, dependencies); items
                        before it stay */
+    const struct err *untried; /* NULL, or which step was the first to fail without a try, of which
+                                  no record is kept, and why */
     struct run_counts counts;
     bool started, ended;
     uint64_t started_ms, ended_ms; /* monotonic */

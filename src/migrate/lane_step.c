@@ -169,10 +169,20 @@ static void lane_block_others(struct lane *lane, const struct err *reason)
     lane->blocks = block;
 }
 
+static void lane_note_untried(struct lane *lane)
+{
+    struct err err = lane->failure;
+
+    err_prefix(&err, "%s", lane->item.migration->id);
+    lane->result->untried = lane_keep_err(lane, &err);
+}
+
 static void lane_fail_item(struct lane *lane)
 {
     struct err err;
 
+    if (lane->item.attempts == 0 && lane->result->untried == NULL)
+        lane_note_untried(lane);
     err_set(&err, ERR_DEPENDENCY, "%s failed before it", lane->item.migration->id);
     lane->item.err = lane_keep_err(lane, &lane->failure);
     lane_block_others(lane, lane_keep_err(lane, &err));

@@ -112,6 +112,13 @@ bool run_lane_failed(const struct run_lane_result *lane)
     return lane->err.code != 0 || lane->counts.failed > 0 || lane->counts.not_run > 0;
 }
 
+static const char *row_lane_error(const struct run_lane_result *lane)
+{
+    if (lane->err.code != 0)
+        return err_text(&lane->err);
+    return lane->untried != NULL ? err_text(lane->untried) : "";
+}
+
 void run_describe_lane(const struct run *run, size_t index, struct store_run_lane *out)
 {
     const struct run_lane_result *lane = &run->lanes[index];
@@ -121,7 +128,7 @@ void run_describe_lane(const struct run *run, size_t index, struct store_run_lan
         .number = (int64_t)index,
         .schema = lane->requested != NULL ? lane->requested : "",
         .failed = run_lane_failed(lane),
-        .error = lane->err.code != 0 ? err_text(&lane->err) : "",
+        .error = row_lane_error(lane),
         .applied = lane->counts.applied,
         .skipped = lane->counts.skipped,
         .failed_steps = lane->counts.failed,

@@ -52,7 +52,7 @@ struct store_run_lane {
     int64_t number;     /* from 0, its place in the request */
     const char *schema; /* requested one, "" if none was */
     bool failed;
-    const char *error; /* "" or why the whole pass failed */
+    const char *error; /* "" or why the whole pass failed, or the first step that was not tried */
     int64_t applied, skipped, failed_steps, not_run;
     int64_t duration_ms;
 };

@@ -105,6 +105,16 @@ def test_every_kind_takes_async(start_bfm, tree, env, postgres, database):
     assert [item["kind"] for item in list_runs(bfm)["items"]] == ["rollback", "down", "migrate"]
 
 
+def test_a_step_that_is_not_tried_says_why(start_bfm, tree, env):
+    """It has no record of its own; who did not wait for the answer finds the reason at the lane."""
+    bfm = start_bfm(env, tree=tree)
+    answer = bfm.client.post("/api/v1/migrations/up", {"connection": "tenants", "target": {}, "async": True})
+    assert answer.status == 202, answer
+    run = wait_end(bfm, answer.json["run_id"], "failed")
+    assert run["steps"] == [] and len(run["lanes"]) == 1, run
+    assert run["lanes"][0]["error"].startswith(step_id(1) + ": ") and "schema" in run["lanes"][0]["error"], run
+
+
 def test_refusals_stay_as_they_are(start_bfm, tree, env):
     bfm = start_bfm(env, tree=tree)
     expect_error(up(bfm.client, "", **{"async": True}), 400)
