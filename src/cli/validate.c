@@ -14,10 +14,11 @@
 
 enum {
     OPTION_JSON = 1,
+    OPTION_STRICT,
     VALIDATE_OUT_MAX = 1024 * 1024 * 1024,
 };
 
-static bool validate_json;
+static bool validate_json, validate_strict;
 
 /* What is found goes into `out`: lines for people, or the members of a JSON array. */
 struct validation {
@@ -35,6 +36,8 @@ static void validate_on_option(int option, const char *value)
     (void)value;
     if (option == OPTION_JSON)
         validate_json = true;
+    else if (option == OPTION_STRICT)
+        validate_strict = true;
 }
 
 static void validate_on_loaded(struct op *op, int rc)
@@ -109,6 +112,24 @@ static void validate_files(struct validation *v)
         validate_put(v, false, &registry->doubts[i]);
 }
 
+/* A tree without a migration is refused by the server, whatever else is in it. */
+static void validate_empty(struct validation *v)
+{
+    static const struct registry_problem empty = {
+        .path = ".",
+        .text = "there is no migration in the folder; a script of one is "
+                "{backend}/{connection}/{version}_{name}.up.sql, or .up.json for etcd"};
+
+    if (v->registry->count == 0)
+        validate_put(v, true, &empty);
+}
+
+static void validate_hint(const struct validation *v)
+{
+    if (v->is_guessed)
+        fprintf(stderr, "Name the tree of scripts: bfm validate PATH, or BFM_SFM_PATH=PATH\n");
+}
+
 static int validate_dependencies(struct validation *v, struct err *err)
 {
     struct plan_lint lint;
@@ -146,7 +167,9 @@ static int validate_print(struct validation *v)
                v->registry->count, v->errors, v->warnings, buf_str(&v->out));
     else
         validate_print_summary(v);
-    return v->errors > 0 ? CLI_FAILED : CLI_OK;
+    if (v->registry->count == 0)
+        validate_hint(v);
+    return v->errors > 0 || (validate_strict && v->warnings > 0) ? CLI_FAILED : CLI_OK;
 }
 
 static int validate_loaded(struct validation *v)
@@ -156,12 +179,12 @@ static int validate_loaded(struct validation *v)
 
     if (v->registry == NULL) {
         fprintf(stderr, "%s: %s\n", v->root, err_text(&v->op.err));
-        if (v->is_guessed)
-            fprintf(stderr, "Name the tree of scripts: bfm validate PATH, or BFM_SFM_PATH=PATH\n");
+        validate_hint(v);
         return CLI_FAILED;
     }
     buf_init(&v->out, VALIDATE_OUT_MAX);
     validate_files(v);
+    validate_empty(v);
     if (validate_dependencies(v, &err) == 0) {
         status = validate_print(v);
     } else {
@@ -184,7 +207,7 @@ static int validate_tree(const char *root, bool is_guessed)
     }
     log_configure(LOG_FATAL, LOG_TEXT); /* what the loader would log is said here */
     op_init(&v.op, validate_on_loaded);
-    if (tree_load(v.loop, &v.op, root, &v.registry, NULL) == 0)
+    if (tree_load_any(v.loop, &v.op, root, &v.registry) == 0)
         loop_run(v.loop);
     status = validate_loaded(&v);
     loop_destroy(v.loop);
@@ -194,6 +217,7 @@ static int validate_tree(const char *root, bool is_guessed)
 static int validate_run(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            {"strict", no_argument, NULL, OPTION_STRICT},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     const char *root = getenv("BFM_SFM_PATH");
@@ -212,7 +236,7 @@ const struct cli_command cli_validate = {
     .alias = "build",
     .summary = "Check a tree of migration scripts",
     .help =
-        "Usage: bfm validate [--json] [PATH]\n"
+        "Usage: bfm validate [--json] [--strict] [PATH]\n"
         "\n"
         "Checks the tree of scripts at PATH (BFM_SFM_PATH if it is left out, else the folder\n"
         "migrations): names, headers, companions, statements, IDs, dependencies and circles.\n"
@@ -221,9 +245,10 @@ const struct cli_command cli_validate = {
         "\n"
         "Options:\n"
         "  --json      As a JSON object\n"
+        "  --strict    Warnings count for the exit status, too\n"
         "  -h, --help  Show this help\n"
         "\n"
-        "Exit status: 0 if the tree is fine (there may be warnings), 1 if it is not, 2 for wrong\n"
-        "usage.\n",
+        "Exit status: 0 if the tree is fine (there may be warnings, unless --strict is given), 1 if\n"
+        "it is not, 2 for wrong usage.\n",
     .run = validate_run,
 };

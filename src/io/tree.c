@@ -57,6 +57,7 @@ struct load {
     struct op *op;
     struct registry **out;
     uint64_t *fingerprint_out;
+    bool takes_empty;
     char *root;
     _Atomic bool stop; /* canceled or failed: jobs end early */
     struct err err;    /* the first failure */
@@ -247,7 +248,7 @@ static int load_assemble(struct load *l, struct err *err)
     if (rc == 0)
         rc = load_add_noted(l, err);
     load_adopt_texts(l);
-    if (rc != 0 || l->registry->count > 0)
+    if (rc != 0 || l->registry->count > 0 || l->takes_empty)
         return rc;
     return load_refuse_empty(l->registry, err);
 }
@@ -407,8 +408,8 @@ static void load_cancel(struct op *op)
         op_cancel(&l->lanes[i].op);
 }
 
-int tree_load(struct loop *loop, struct op *op, const char *root, struct registry **out,
-              uint64_t *fingerprint)
+static int load_start(struct loop *loop, struct op *op, const char *root, bool takes_empty,
+                      struct registry **out, uint64_t *fingerprint)
 {
     struct load *l = mem_calloc(1, sizeof(*l));
     static const struct map no_map;
@@ -420,6 +421,7 @@ int tree_load(struct loop *loop, struct op *op, const char *root, struct registr
     l->op = op;
     l->out = out;
     l->fingerprint_out = fingerprint;
+    l->takes_empty = takes_empty;
     l->walk.root = -1;
     l->root = mem_strdup(root);
     sm_init(&l->sm, load_states, "load", LOAD_WALKING);
@@ -434,4 +436,15 @@ int tree_load(struct loop *loop, struct op *op, const char *root, struct registr
     }
     op_begin(op, l, load_cancel);
     return 0;
+}
+
+int tree_load(struct loop *loop, struct op *op, const char *root, struct registry **out,
+              uint64_t *fingerprint)
+{
+    return load_start(loop, op, root, false, out, fingerprint);
+}
+
+int tree_load_any(struct loop *loop, struct op *op, const char *root, struct registry **out)
+{
+    return load_start(loop, op, root, true, out, NULL);
 }

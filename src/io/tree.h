@@ -20,6 +20,12 @@ int tree_load(struct loop *loop, struct op *op, const char *root, struct registr
               uint64_t *fingerprint);
 
 /*
+ * The same for one who wants to see what lies in a tree without any migration, too: that is no
+ * failure here, *out then has none of them but the problems, strays and misplaced things.
+ */
+int tree_load_any(struct loop *loop, struct op *op, const char *root, struct registry **out);
+
+/*
  * registry_compare() on a pool thread. Both registries, the arena and `out` are the caller's to
  * keep until done.
  */

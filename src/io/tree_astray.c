@@ -45,7 +45,16 @@ static bool astray_is_script(const char *name)
     return false;
 }
 
-static bool astray_holds_script(struct tree_walk *walk, int fd, const char *name, unsigned depth)
+static bool astray_ends_like_script(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot != NULL && (strcmp(dot, ".sql") == 0 || strcmp(dot, ".json") == 0);
+}
+
+/* Whether a file in the folder or below it is one that `is_meant`. */
+static bool astray_holds(struct tree_walk *walk, int fd, const char *name, unsigned depth,
+                         bool (*is_meant)(const char *name))
 {
     int child = openat(fd, name, ASTRAY_FOLDER_FLAGS);
     DIR *dir = child >= 0 ? fdopendir(child) : NULL;
@@ -61,9 +70,9 @@ static bool astray_holds_script(struct tree_walk *walk, int fd, const char *name
         if (item->d_name[0] == '.')
             continue;
         walk->astray_looks++;
-        found = astray_is_script(item->d_name) ||
+        found = is_meant(item->d_name) ||
                 (depth > 0 && item->d_type != DT_REG &&
-                 astray_holds_script(walk, child, item->d_name, depth - 1));
+                 astray_holds(walk, child, item->d_name, depth - 1, is_meant));
     }
     closedir(dir);
     return found;
@@ -98,7 +107,7 @@ int tree_astray_in_root(struct tree_walk *walk, int fd, const char *name, struct
                          "not the folder of a backend, so nothing in it is read; did you mean %s?",
                          backend_kind_name(kind)),
             err);
-    if (!astray_holds_script(walk, fd, name, ASTRAY_DEPTH))
+    if (!astray_holds(walk, fd, name, ASTRAY_DEPTH, astray_is_script))
         return 0;
     return astray_note(
         walk, arena_strdup(arena, name),
@@ -108,13 +117,6 @@ int tree_astray_in_root(struct tree_walk *walk, int fd, const char *name, struct
                      backend_kind_name(BACKEND_POSTGRESQL), backend_kind_name(BACKEND_MYSQL),
                      backend_kind_name(BACKEND_GREPTIMEDB), backend_kind_name(BACKEND_ETCD)),
         err);
-}
-
-static bool astray_ends_like_script(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-
-    return dot != NULL && (strcmp(dot, ".sql") == 0 || strcmp(dot, ".json") == 0);
 }
 
 int tree_astray_in_backend(struct tree_walk *walk, const char *backend, const char *name,
@@ -138,7 +140,7 @@ int tree_astray_in_connection(struct tree_walk *walk, int fd, const char *folder
 {
     struct arena *arena = &walk->arena;
 
-    if (!astray_holds_script(walk, fd, name, ASTRAY_DEPTH))
+    if (!astray_holds(walk, fd, name, ASTRAY_DEPTH, astray_ends_like_script))
         return 0;
     return astray_note(walk, arena_printf(arena, "%s/%s", folder, name),
                        arena_printf(arena,

@@ -15,7 +15,8 @@ int tree_astray_in_root(struct tree_walk *walk, int fd, const char *name, struct
 /* A file in a backend's folder. */
 int tree_astray_in_backend(struct tree_walk *walk, const char *backend, const char *name,
                            struct err *err);
-/* A folder in a connection's folder, which is open as `fd`. */
+/* A folder in a connection's folder, which is open as `fd`; any file in it that ends like a script
+ * is one that is meant. */
 int tree_astray_in_connection(struct tree_walk *walk, int fd, const char *folder, const char *name,
                               struct err *err);
 

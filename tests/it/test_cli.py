@@ -98,6 +98,58 @@ def test_what_lies_where_nothing_is_read_is_a_warning(tmp_path):
     assert "did you mean etcd/{connection}/20250101000000_a.up.json?" in texts["etcd/20250101000000_a.up.json"][1]
 
 
+MISPLACED = ("postgres/core/x.sql", "etcd/x.up.json", "etcd/config/deep/x.json")
+
+
+def test_a_tree_of_misplaced_things_alone_shows_all_of_them(tmp_path):
+    for path in MISPLACED:
+        write(tmp_path, path, "[]")
+    found = problems(tmp_path)
+    assert (found["migrations"], found["errors"], found["warnings"]) == (0, 1, 3)
+    assert [(p["severity"], p["path"]) for p in found["problems"]] == [
+        ("warning", "etcd/config/deep"), ("warning", "etcd/x.up.json"), ("warning", "postgres"), ("error", ".")]
+    assert found["problems"][-1]["text"].startswith("there is no migration in the folder; ")
+    result = run_bfm("validate", str(tmp_path))
+    lines = result.stdout.splitlines()
+    assert result.returncode == 1 and result.stderr == ""
+    assert [line.split(": ")[1] for line in lines[:4]] == ["warning"] * 3 + ["error"]
+    assert lines[4:] == ["0 migrations in %s: 1 error, 3 warnings" % tmp_path]
+
+
+@pytest.mark.parametrize("guessed", [True, False])
+def test_an_empty_tree_that_nobody_named_gets_a_hint(tmp_path, guessed):
+    os.mkdir(tmp_path / "migrations")
+    result = run_bfm("validate", *([] if guessed else ["migrations"]), cwd=str(tmp_path))
+    assert result.returncode == 1
+    assert result.stdout.startswith(".: error: there is no migration in the folder; ")
+    assert ("bfm validate PATH, or BFM_SFM_PATH=PATH" in result.stderr) == guessed
+
+
+def test_broken_json_is_shown_with_its_line(tmp_path):
+    write(tmp_path, "etcd/conf/20250101000000_comma.up.json", '[\n  {"key": "a", "value": "b"},\n]\n')
+    (problem,) = problems(tmp_path)["problems"]
+    assert (problem["path"], problem["line"]) == ("etcd/conf/20250101000000_comma.up.json", 3)
+    assert problem["text"].startswith("invalid JSON: syntax error")
+
+
+def test_a_wrong_extension_is_told_the_right_one(tmp_path):
+    write(tmp_path, "etcd/conf/20250101000000_a.up.sql", "a=b")
+    write(tmp_path, "postgresql/core/20250101000000_a.up.json", "[]")
+    texts = {problem["path"].split("/")[0]: problem["text"] for problem in problems(tmp_path)["problems"]}
+    assert ".json" in texts["etcd"] and ".sql" in texts["postgresql"]
+
+
+def test_warnings_count_if_validate_is_strict(tmp_path):
+    write(tmp_path, "postgresql/core/20250101000000_a.up.sql", "SELECT 1;\n")
+    for args in ([], ["--strict"]):
+        assert run_bfm("validate", *args, str(tmp_path)).returncode == 0
+    write(tmp_path, "postgres/core/20250101000000_a.up.sql", "SELECT 1;\n")
+    for args, status in ([], 0), (["--strict"], 1), (["--strict", "--json"], 1):
+        result = run_bfm("validate", *args, str(tmp_path))
+        assert result.returncode == status and "did you mean postgresql?" in result.stdout
+    assert "--strict" in run_bfm("validate", "--help").stdout
+
+
 def made(result):
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()

@@ -96,6 +96,31 @@ static void test_what_cannot_be_loaded(void **state)
     fixture_free(&f);
 }
 
+static void test_a_tree_without_migrations_can_be_looked_at(void **state)
+{
+    struct registry *registry = NULL;
+    struct waiter waiter;
+    struct fixture f;
+    struct err err;
+
+    (void)state;
+    fixture_init(&f);
+    fixture_write(&f, "postgres/core/x.sql", "SELECT 1;");
+    fixture_write(&f, "etcd/x.up.json", "[]");
+    fixture_write(&f, "etcd/config/x.sql", "SELECT 1;");
+    waiter_init(&waiter, &f);
+    assert_int_equal(tree_load_any(f.loop, &waiter.op, f.root, &registry), 0);
+    assert_int_equal(waiter_wait(&waiter), 0);
+    assert_int_equal(registry->count, 0);
+    assert_int_equal(registry->misplaced_count, 2);
+    assert_string_equal(registry->misplaced[0].path, "etcd/x.up.json");
+    assert_string_equal(registry->misplaced[1].path, "postgres");
+    assert_int_equal(registry->stray_count, 1);
+    registry_unref(registry);
+    assert_int_equal(load(&f, &registry, &err), ERR_NOT_FOUND);
+    fixture_free(&f);
+}
+
 static const struct registry_problem *problem_of(const struct registry *registry, const char *path)
 {
     for (size_t i = 0; i < registry->problem_count; i++)
@@ -472,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loads_a_tree),
         cmocka_unit_test(test_what_cannot_be_loaded),
+        cmocka_unit_test(test_a_tree_without_migrations_can_be_looked_at),
         cmocka_unit_test(test_odd_files),
         cmocka_unit_test(test_links_and_their_loops),
         cmocka_unit_test(test_what_lies_where_nothing_is_read),
