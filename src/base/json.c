@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 
 /* Nesting, NUL escapes and UTF-8 are judged on the text, before anything is built from it. */
-static int json_check_text(const char *text, size_t len, struct err *err)
+static int json_check_text(const char *text, size_t len, size_t *at, struct err *err)
 {
     int depth = 0;
     bool in_string = false;
@@ -15,6 +15,7 @@ static int json_check_text(const char *text, size_t len, struct err *err)
     if (!utf8_is_valid(text, len))
         return err_set(err, ERR_INVALID, "invalid JSON: not valid UTF-8");
     for (size_t i = 0; i < len; i++) {
+        *at = i;
         if (text[i] == '\0')
             return err_set(err, ERR_INVALID, "invalid JSON: NUL byte at offset %zu", i);
         if (in_string) {
@@ -41,6 +42,7 @@ static int json_check_text(const char *text, size_t len, struct err *err)
             return err_set(err, ERR_LIMIT, "invalid JSON: nested deeper than %d levels",
                            JSON_DEPTH_MAX);
     }
+    *at = JSON_NOWHERE;
     return 0;
 }
 
@@ -74,30 +76,43 @@ static int json_check_keys(const cJSON *item, struct err *err)
     return rc;
 }
 
-int json_parse(const char *text, size_t len, cJSON **out, struct err *err)
+int json_parse_at(const char *text, size_t len, cJSON **out, size_t *at, struct err *err)
 {
     const char *end = NULL;
-    size_t at;
-    int rc = json_check_text(text, len, err);
+    size_t behind;
+    int rc;
 
     *out = NULL;
+    *at = JSON_NOWHERE;
+    rc = json_check_text(text, len, at, err);
     if (rc != 0)
         return rc == ERR_LIMIT ? (err->code = ERR_INVALID) : rc;
     *out = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-    at = end != NULL ? (size_t)(end - text) : 0;
-    if (*out == NULL)
-        return err_set(err, ERR_INVALID, "invalid JSON: syntax error near offset %zu", at);
-    while (at < len && strchr(" \t\r\n", text[at]) != NULL)
-        at++;
-    if (at < len)
-        rc = err_set(err, ERR_INVALID, "invalid JSON: unexpected text at offset %zu", at);
-    else
+    behind = end != NULL ? (size_t)(end - text) : 0;
+    if (*out == NULL) {
+        *at = behind;
+        return err_set(err, ERR_INVALID, "invalid JSON: syntax error near offset %zu", behind);
+    }
+    while (behind < len && strchr(" \t\r\n", text[behind]) != NULL)
+        behind++;
+    if (behind < len) {
+        *at = behind;
+        rc = err_set(err, ERR_INVALID, "invalid JSON: unexpected text at offset %zu", behind);
+    } else {
         rc = json_check_keys(*out, err);
+    }
     if (rc != 0) {
         cJSON_Delete(*out);
         *out = NULL;
     }
     return rc;
+}
+
+int json_parse(const char *text, size_t len, cJSON **out, struct err *err)
+{
+    size_t at;
+
+    return json_parse_at(text, len, out, &at, err);
 }
 
 static size_t json_put_char(struct buf *buf, const char *text, size_t len, size_t at)

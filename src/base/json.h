@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -12,6 +13,8 @@ enum {
     JSON_DEPTH_MAX = 64,
 };
 
+#define JSON_NOWHERE SIZE_MAX
+
 /*
  * Parses one JSON text (RFC 8259). Refused with ERR_INVALID and a text saying why: malformed JSON,
  * text behind the value, invalid UTF-8, a NUL character in a string, a key given twice in one
@@ -19,6 +22,9 @@ enum {
  * the caller: cJSON_Delete().
  */
 int json_parse(const char *text, size_t len, cJSON **out, struct err *err);
+
+/* The same. When refused, *at is the offset of what is wrong (up to `len`), or JSON_NOWHERE. */
+int json_parse_at(const char *text, size_t len, cJSON **out, size_t *at, struct err *err);
 
 /* Appends a JSON string, quotes included. Invalid UTF-8 becomes U+FFFD. */
 int json_put_string(struct buf *buf, const char *text);

@@ -132,7 +132,9 @@ static const char *filename_parse_file(struct filename *name)
     }
     if (slice_ends_with(name->file, filename_extension(name->backend)))
         return filename_parse_script(name);
-    return "the extension is not the backend's";
+    return name->backend == BACKEND_ETCD
+               ? "the extension is not .json, the one of scripts for etcd"
+               : "the extension is not .sql, the one of scripts for this backend";
 }
 
 static const char *filename_parse_path(const char *path, struct filename *name)

@@ -178,8 +178,11 @@ static int json_read_json(const char *text, size_t len, struct arena *arena,
 {
     const cJSON *list;
     cJSON *root;
-    int rc = json_parse(text, len, &root, err);
+    size_t at;
+    int rc = json_parse_at(text, len, &root, &at, err);
 
+    if (rc != 0 && at != JSON_NOWHERE && err != NULL)
+        err->line = sql_line_at(text, at);
     if (rc != 0)
         return rc;
     list = root;

@@ -63,6 +63,28 @@ static void test_malformed(void **state)
     assert_bad("{}{}", "unexpected text");
 }
 
+static void assert_at(const char *text, size_t offset)
+{
+    struct err err;
+    size_t at = 0;
+    cJSON *json;
+
+    assert_int_equal(json_parse_at(text, strlen(text), &json, &at, &err), ERR_INVALID);
+    assert_null(json);
+    assert_true(at == offset);
+}
+
+static void test_places(void **state)
+{
+    (void)state;
+    assert_at("[1,\n]", 4);
+    assert_at("{} x", 3);
+    assert_at("\"a\nb\"", 2);
+    assert_at("\"a\\u0000b\"", 2);
+    assert_at("{\"a\":1,\"a\":2}", JSON_NOWHERE);
+    assert_at("\"\xff\"", JSON_NOWHERE);
+}
+
 static void test_hostile_text(void **state)
 {
     (void)state;
@@ -138,9 +160,10 @@ static void test_put_member(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),       cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_hostile_text), cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_put_string),   cmocka_unit_test(test_put_member),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_places),     cmocka_unit_test(test_hostile_text),
+        cmocka_unit_test(test_depth),      cmocka_unit_test(test_put_string),
+        cmocka_unit_test(test_put_member),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

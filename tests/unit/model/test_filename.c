@@ -18,6 +18,25 @@ static void assert_other(const char *path)
     assert_non_null(name.why_other);
 }
 
+static void assert_why(const char *path, const char *why)
+{
+    struct filename name;
+
+    filename_parse(path, &name);
+    assert_string_equal(name.why_other, why);
+}
+
+static void test_the_extension_that_is_expected_is_named(void **state)
+{
+    (void)state;
+    assert_why("etcd/conf/20250101120000_x.up.sql",
+               "the extension is not .json, the one of scripts for etcd");
+    assert_why("postgresql/c/20250101120000_x.up.json",
+               "the extension is not .sql, the one of scripts for this backend");
+    assert_why("greptimedb/c/20250101120000_x.up.json",
+               "the extension is not .sql, the one of scripts for this backend");
+}
+
 static void test_brief_naming(void **state)
 {
     struct filename name;
@@ -214,6 +233,7 @@ static void test_backend_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_extension_that_is_expected_is_named),
         cmocka_unit_test(test_brief_naming),
         cmocka_unit_test(test_current_naming),
         cmocka_unit_test(test_companions),

@@ -60,7 +60,12 @@ static void test_malformed(void **state)
 {
     (void)state;
     assert_refused("[{\"key\":\"a\",\"value\":\"b\"},]",
-                   AT ": invalid JSON: syntax error near offset 25");
+                   AT ":1: invalid JSON: syntax error near offset 25");
+    assert_refused("[\n{\"key\":\"a\",\"value\":\"b\"}\n,\n]\n",
+                   AT ":4: invalid JSON: syntax error near offset 28");
+    assert_refused("[\n{\"key\":\"a\nb\"}]",
+                   AT ":2: invalid JSON: control character in a string at offset 11");
+    assert_refused("[]\n\n[]", AT ":3: invalid JSON: unexpected text at offset 4");
     assert_refused("[{\"key\":\"a\",\"key\":\"b\"}]",
                    AT ": invalid JSON: key \"key\" is given twice");
     assert_refused("{}", AT ": \"operations\" is missing");
